@@ -1,6 +1,7 @@
 """Errors that a caller may want to catch. Everything else is a plain `ValueError` or `TypeError`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 
 class XWAMError(Exception):
@@ -65,3 +66,41 @@ class CheckpointMismatchError(CheckpointError):
                 shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
                 lines.append(f"{len(names)} {kind}: {shown}")
         super().__init__("\n".join(lines))
+
+
+class DataError(XWAMError, ValueError):
+    """Something in a data set that cannot be used: the message says where it is and what is wrong with it.
+
+    Args:
+        problem (`str`): What is wrong, as a sentence.
+        dataset (`str`, *optional*): Name, folder or hub id.
+        episode (`str`, *optional*): Key of the episode.
+        feature (`str`, *optional*): Column or camera.
+        path (`str`, *optional*): File.
+        row (`int`, *optional*): Row or frame in the episode.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        dataset: str | None = None,
+        episode: str | None = None,
+        feature: str | None = None,
+        path: str | None = None,
+        row: int | None = None,
+    ) -> None:
+        self.problem, self.dataset, self.episode, self.feature = problem, dataset, episode, feature
+        self.path, self.row = path, row
+        places = {"data set": dataset, "episode": episode, "feature": feature, "row": row, "file": path}
+        where = ", ".join(f"{name} {value}" for name, value in places.items() if value is not None)
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+    def __reduce__(self) -> tuple[Callable[[], "DataError"], tuple[()]]:
+        """Errors travel from the workers of a loader to the process that trains."""
+        places = {name: getattr(self, name) for name in ("dataset", "episode", "feature", "path", "row")}
+        return partial(type(self), self.problem, **places), ()
+
+
+class DamagedVideoError(DataError):
+    """A video that cannot be decoded, or whose decoder had to invent pixels."""

@@ -96,3 +96,43 @@ class ActionChunk:
     period: float
     start_time: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One window of a recording, in physical units and in the robot's own frames: what a model is trained on.
+
+    Row j of `states` is what the robot measured when command j was given, so there is one more state than commands. Frame f
+    was seen with state f · `actions_per_frame`. Invalid numbers are zero.
+
+    Args:
+        robot (`str`): Name of the `RobotSpec` whose columns these are.
+        instruction (`str`): The task in words.
+        images (`Mapping[str, np.ndarray]`): RGB `uint8` of shape `(F, H, W, 3)` by camera name. A camera of the robot that is
+            not here was not recorded: the model sees black and learns nothing of it.
+        states (`np.ndarray` of shape `(K + 1, columns)`): float64, columns as in `RobotSpec.state_columns`: metres, unit
+            quaternions (w, x, y, z), radians, openings 0 closed to 1 open.
+        commands (`np.ndarray` of shape `(K, columns)`): float64, columns as in `RobotSpec.command_columns`.
+        state_is_valid (`np.ndarray` of shape `(K + 1, columns)`): bool.
+        command_is_valid (`np.ndarray` of shape `(K, columns)`): bool.
+        depths (`Mapping[str, np.ndarray]`): Measured depth in metres, `float32` of shape `(F, H, W)` by camera name; zero
+            where nothing was measured.
+        relative_depths (`Mapping[str, np.ndarray]`): For recordings whose depth has no unit: depth images as they are
+            stored, `uint8` of shape `(F, H, W)` by camera name, 255 near. A camera is in one of the two mappings at most.
+        intrinsics (`Mapping[str, np.ndarray]`): Camera matrices `(3, 3)` in pixels of the images, where they are known.
+        base_from_camera (`Mapping[str, np.ndarray]`): Camera poses `(F, 4, 4)` in metres, where they are known.
+        source (`str`): Where it comes from: data set, episode and first row, for messages and for finding it again.
+    """
+
+    robot: str
+    instruction: str
+    images: Mapping[str, np.ndarray]
+    states: np.ndarray
+    commands: np.ndarray
+    state_is_valid: np.ndarray
+    command_is_valid: np.ndarray
+    depths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    relative_depths: Mapping[str, np.ndarray] = field(default_factory=dict)
+    intrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    base_from_camera: Mapping[str, np.ndarray] = field(default_factory=dict)
+    source: str = ""
