@@ -59,7 +59,7 @@ $(VENV)/demo.stamp: setup.py constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.stamp: setup.py constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[dev,sim,export]'
+	$(INSTALL) --editable '.[dev,sim,export,train]'
 	@touch $@ $(VENV)/demo.stamp
 
 clean:
