@@ -91,7 +91,7 @@ class LoopbackHub:
         reserved (`socket.socket`): Bound socket, from `reserve`.
         folder (`Path`): Where contents are stored.
 
-    `requests` lists method and path of all that was asked. `after_listing` is called once, after the next answer that
+    `requests` lists method and path of all that was asked, `sent` the bytes of each file that were sent. `after_listing` is called once, after the next answer that
     lists files, and forgotten.
     """
 
@@ -109,18 +109,22 @@ class LoopbackHub:
         """Forget all repositories, requests and faults."""
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
+        self.sent: dict[str, int] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.after_listing = None
 
-    def commit(self, repo_id: str, files: Mapping[str, bytes], *, delete: tuple[str, ...] = ()) -> str:
-        """Add files to a model repository, made where it is new, and return the commit hash."""
-        repository = self.repositories.setdefault(f"models/{repo_id}", Repository())
+    def commit(
+        self, repo_id: str, files: Mapping[str, bytes], *, delete: tuple[str, ...] = (), kind: str = "models"
+    ) -> str:
+        """Add files to a model repository, or to one of another kind, made where it is new, and return the commit hash."""
+        repository = self.repositories.setdefault(f"{kind}/{repo_id}", Repository())
         return self._commit(repository, {name: self.store(content) for name, content in files.items()}, delete)
 
-    def commit_folder(self, repo_id: str, folder: Path) -> str:
+    def commit_folder(self, repo_id: str, folder: Path, *, kind: str = "models") -> str:
         """Add all files of a folder."""
         files = (path for path in folder.rglob("*") if path.is_file())
-        return self.commit(repo_id, {path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
+        contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        return self.commit(repo_id, contents, kind=kind)
 
     def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
         """Content of a model repository by file name."""

@@ -153,12 +153,15 @@ def _add_downloads(app: FastAPI, hub: LoopbackHub) -> None:
         headers |= {"X-Linked-Size": str(len(content)), "Content-Length": str(len(content))}
         if request.method == "HEAD":
             return Response(headers=headers)
-        start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        headers["Content-Length"] = str(len(content) - start)
-        body = _body(content[start:], fault)
-        return StreamingResponse(body, 206 if start else 200, headers, "application/octet-stream")
+        first, _, last = request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")
+        start, stop = int(first), min(int(last) + 1, len(content)) if last else len(content)
+        is_part = start > 0 or stop < len(content)
+        if is_part:
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
+        headers["Content-Length"] = str(stop - start)
+        hub.sent[path] = hub.sent.get(path, 0) + stop - start
+        body = _body(content[start:stop], fault)
+        return StreamingResponse(body, 206 if is_part else 200, headers, "application/octet-stream")
 
 
 async def _body(content: bytes, fault: Fault | None) -> AsyncIterator[bytes]:

@@ -104,3 +104,11 @@ class DataError(XWAMError, ValueError):
 
 class DamagedVideoError(DataError):
     """A video that cannot be decoded, or whose decoder had to invent pixels."""
+
+
+class HubError(XWAMError, RuntimeError):
+    """The hub gave no answer, or refused one. It is no `DataError`: nothing is wrong with the data, so no window is skipped."""
+
+
+class TrainingError(XWAMError, RuntimeError):
+    """Training that cannot go on or must not begin; the message says what to do."""

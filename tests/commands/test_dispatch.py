@@ -47,7 +47,7 @@ def test_without_a_command_all_are_listed(words, status, capsys):
 
 def test_an_unknown_command_is_answered_with_those_that_exist(capsys):
     assert dispatch.main(["dance"]) == 2
-    assert "There is no command 'dance'; known commands are ['evaluate', 'gallery'" in capsys.readouterr().err
+    assert "There is no command 'dance'; known commands are ['check', 'evaluate', 'gallery'" in capsys.readouterr().err
 
 
 def test_python_m_xwam_is_the_same_and_the_list_needs_nothing_heavy():

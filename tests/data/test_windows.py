@@ -90,10 +90,15 @@ def test_windows_are_numbered_through_all_episodes():
     assert len(WindowIndex(ArrayReader((3,)), SHAPE)) == 0
 
 
-def test_raw_commands_are_not_skipped():
-    with pytest.raises(ValueError, match="Raw commands of 'mujoco_panda' cannot be skipped"):
-        WindowShape.of(ROBOT, rows_per_command=2)
+@pytest.mark.parametrize("kind", ["raw", "delta_end_effector"])
+def test_commands_that_add_up_are_not_skipped(kind: str):
+    robot = replace(ROBOT, command_kind=kind, raw_scale=None)
+    with pytest.raises(ValueError, match=f"of kind '{kind}', which cannot be skipped without losing motion"):
+        WindowShape.of(robot, rows_per_command=2)
+
+
+def test_commands_that_name_a_target_may_be_skipped():
+    robot = replace(ROBOT, command_kind="absolute_end_effector", raw_scale=None)
+    assert WindowShape.of(robot, rows_per_command=2).span == 64
     with pytest.raises(ValueError, match="must be at least 1, but is 0"):
         WindowShape.of(ROBOT, rows_per_command=0)
-    robot = replace(ROBOT, command_kind="delta_end_effector", raw_scale=None)
-    assert WindowShape.of(robot, rows_per_command=2).span == 64

@@ -170,4 +170,4 @@ def test_a_notebook_uses_public_names_only(path: Path):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["a_4d_future", "first_actions"]
+    assert [path.stem for path in NOTEBOOKS] == ["a_4d_future", "first_actions", "lora_on_a_new_robot"]

@@ -18,6 +18,9 @@ FILES_OF_EXAMPLE = {
     | {f"observation/{name}" for name in OBSERVATION}
 }
 
+WEIGHTS = "pytorch_lora_weights.safetensors"
+ROBOT_FOLDER = {WEIGHTS, "robot_processor_config.json", "README.md", "manifest.json"}
+
 
 def run(name: str, folder: Path, *options: str, **environment: str) -> str:
     """What an example prints, run in a folder that is not its own."""
@@ -78,6 +81,43 @@ def test_the_closed_loop_is_filmed_and_counted(tmp_path: Path):
     assert films == {"scripted.mp4", "pipeline.mp4"}
     for name in ("scripted", "pipeline"):
         assert {"report.json", "report.md", "timings.json"} <= files_in(tmp_path / "loop" / name)
+
+
+def test_a_robot_is_put_on_a_base_and_taken_off(tmp_path: Path):
+    said = run("08_lora", tmp_path, "--output", "out", LP_NUM_THREADS="1")
+    assert "parameters are trained" in said
+    assert "switched off, the base gives the same commands" in said
+    assert "['second_panda', 'its_twin'], active 'its_twin', cameras ['front', 'hand']" in said
+    assert "merged: 'second_panda'" in said
+    assert {f"second_panda/{name}" for name in ROBOT_FOLDER} <= files_in(tmp_path / "out")
+
+
+def test_your_robot_is_checked_counted_and_trained_by_both_scripts(tmp_path: Path):
+    said = run("09_your_robot", tmp_path, "--output", "out", LP_NUM_THREADS="1")
+    assert "No defects were found." in said
+    assert "Degenerate: none" in said
+    made = files_in(tmp_path / "out")
+    assert {"robot.json", "check/check.json", "check/check.png"} <= made
+    assert {f"run/pipeline/{name}" for name in ROBOT_FOLDER} <= made
+    robot = json.loads((tmp_path / "out" / "robot.json").read_text(encoding="utf-8"))
+    assert robot["command_kind"] == "joint_position"
+    options = [
+        "--dataset",
+        "out/recording",
+        "--robot",
+        "out/robot.json",
+        "--base",
+        "embedded",
+        "--output",
+        "lora",
+        "--rank",
+        "4",
+    ]
+    said = run("train/train_xwam_lora", tmp_path, *options, ACCELERATE_USE_CPU="true")
+    assert {f"pipeline/{name}" for name in ROBOT_FOLDER} <= files_in(tmp_path / "lora")
+    assert (tmp_path / "lora" / "pipeline" / WEIGHTS).stat().st_size < (
+        tmp_path / "out" / "run" / "pipeline" / WEIGHTS
+    ).stat().st_size
 
 
 def test_every_example_is_run_here():

@@ -20,7 +20,18 @@ TORCH_FREE = [
 
 
 def test_the_five_robots_are_there():
-    assert list_robots() == ["ac_one", "droid", "mujoco_panda", "robocasa", "robotwin"]
+    assert list_robots() == [
+        "ac_one",
+        "agibot_world",
+        "droid",
+        "droid_pose",
+        "interna1_aloha",
+        "interna1_genie1",
+        "interna1_lift2",
+        "mujoco_panda",
+        "robocasa",
+        "robotwin",
+    ]
 
 
 @pytest.mark.parametrize("name", list_robots())
@@ -31,7 +42,7 @@ def test_a_robot_carries_its_own_name_and_survives_json(name):
 
 
 def test_an_unknown_robot_is_answered_with_those_that_exist():
-    with pytest.raises(UnknownRobotError, match=r"no robot 'aloha'; known robots are \['ac_one', 'droid'"):
+    with pytest.raises(UnknownRobotError, match=r"no robot 'aloha'; known robots are \['ac_one', 'agibot_world'"):
         get_robot("aloha")
 
 

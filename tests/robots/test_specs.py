@@ -31,6 +31,17 @@ FACTS = {
         ["main", "left_wrist", "right_wrist"], (240, 320), None, (None, "left", "right"), None, None, (256, 320),
         list(range(16)), list(range(14)),
     ),
+    "droid_pose": (
+        ["exterior_1_left", "exterior_2_left", "wrist_left"], (180, 320), None, (None, None, "left"), 1 / 15,
+        "absolute_end_effector", (256, 320), list(range(8)), list(range(7)),
+    ),
+    **dict.fromkeys(
+        ["agibot_world", "interna1_aloha", "interna1_genie1", "interna1_lift2"],
+        (
+            ["head", "hand_left", "hand_right"], (480, 640), None, (None, "left", "right"), 1 / 30,
+            "absolute_end_effector", (256, 320), list(range(16)), list(range(14)),
+        ),
+    ),
     "mujoco_panda": (
         ROBOCASA_VIEWS, (128, 160), (39, 39, 75), (None, None, "left"), 0.05, "raw", (128, 160),
         list(range(8)), list(range(7)),

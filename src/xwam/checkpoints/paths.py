@@ -69,7 +69,7 @@ def _roots(folder: Path) -> list[Path]:
     roots = [real]
     for snapshot in (real, *real.parents):
         repository = snapshot.parent.parent
-        if snapshot.parent.name == "snapshots" and repository.name.startswith("models--"):
+        if snapshot.parent.name == "snapshots" and repository.name.startswith(("models--", "datasets--")):
             roots.append(repository / "blobs")
             shared = repository.parent / "blobs"
             if (shared / _SHARED_STORE_MARKER).is_file():

@@ -7,10 +7,12 @@ from typing import TextIO
 
 STOPPED = 130  # exit status of what Ctrl-C ended, as shells have it
 SUMMARY_OF_COMMAND = {
+    "check": "what is wrong with a data set, episode by episode, with a picture sheet",
     "evaluate": "success rates of a policy: environments × seeds, with videos and a report",
     "gallery": "one picture of every embedded task, all cameras, RGB and depth",
     "record": "demonstrations of scripted experts as a dataset",
     "replay": "stored demonstrations run again, with depth and calibration",
+    "statistics": "quantiles of a robot's recordings, to normalise by",
 }
 
 
@@ -40,4 +42,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say_what_exists(file: TextIO) -> None:
     print("usage: xwam <command> [--help] …\n", file=file)
     for command, summary in SUMMARY_OF_COMMAND.items():
-        print(f"  {command:<10}{summary}", file=file)
+        print(f"  {command:<12}{summary}", file=file)

@@ -9,6 +9,8 @@ from xwam.errors import DataError
 from xwam.robots.spec import RobotSpec
 from xwam.structures import Clip
 
+TARGET_KINDS = ("absolute_end_effector", "joint_position")  # a later command makes an earlier one needless
+
 
 @dataclass(frozen=True)
 class WindowShape:
@@ -16,7 +18,7 @@ class WindowShape:
 
     Command j of a window that begins at row t is that of row t + (j + 1) k − 1, and state j that of row t + j k, where k is
     `rows_per_command`: with k = 2 every second command counts, and the last of each pair is taken. Frame f is seen at row
-    t + f · `actions_per_frame` · k. Raw commands are never skipped.
+    t + f · `actions_per_frame` · k. Only commands that name a target are skipped: raw ones and deltas would lose motion.
 
     Source: `RobotDataset` of the release, where k is `action_skip` and `frame_skip` is `actions_per_frame` · k.
 
@@ -39,13 +41,14 @@ class WindowShape:
             rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next.
 
         Raises:
-            ValueError: If there are no such rows, or commands are raw and would be skipped.
+            ValueError: If there are no such rows, or commands would be skipped that cannot be.
         """
         if rows_per_command < 1:
             raise ValueError(f"`rows_per_command` must be at least 1, but is {rows_per_command}.")
-        if rows_per_command > 1 and robot.command_kind == "raw":
+        if rows_per_command > 1 and robot.command_kind not in TARGET_KINDS:
             raise ValueError(
-                f"Raw commands of {robot.name!r} cannot be skipped, but `rows_per_command` is {rows_per_command}."
+                f"Commands of {robot.name!r} are of kind {robot.command_kind!r}, which cannot be skipped without losing "
+                f"motion, but `rows_per_command` is {rows_per_command}."
             )
         return cls(robot.num_frames, robot.actions_per_frame, rows_per_command)
 

@@ -97,7 +97,7 @@ def center_crop_box(size: tuple[int, int], crop_ratio: float) -> tuple[int, int,
 def model_intrinsics(
     intrinsics: torch.Tensor, size: tuple[int, int], image_size: tuple[int, int], crop_ratio: float
 ) -> torch.Tensor:
-    """Camera matrices `(..., 3, 3)` of what the model sees: resized to `image_size`, centre crop, resized back.
+    """Camera matrices `(..., 3, 3)` of what the model sees at inference: `cropped_intrinsics` of the centre crop.
 
     Args:
         intrinsics (`torch.Tensor` of shape `(..., 3, 3)`): Camera matrices of the robot's images, in pixels.
@@ -105,7 +105,21 @@ def model_intrinsics(
         image_size (`tuple[int, int]`): Size (H, W) of the model's images.
         crop_ratio (`float`): Share of each side that the centre crop keeps.
     """
-    top, left, height, width = center_crop_box(image_size, crop_ratio)
+    return cropped_intrinsics(intrinsics, size, image_size, center_crop_box(image_size, crop_ratio))
+
+
+def cropped_intrinsics(
+    intrinsics: torch.Tensor, size: tuple[int, int], image_size: tuple[int, int], box: tuple[int, int, int, int]
+) -> torch.Tensor:
+    """Camera matrices `(..., 3, 3)` of images that are resized to `image_size`, cut to a box and resized back.
+
+    Args:
+        intrinsics (`torch.Tensor` of shape `(..., 3, 3)`): Camera matrices of the robot's images, in pixels.
+        size (`tuple[int, int]`): Size (H, W) of the robot's images.
+        image_size (`tuple[int, int]`): Size (H, W) of the model's images.
+        box (`tuple[int, int, int, int]`): Rows and columns `(top, left, height, width)` in pixels of the model's image.
+    """
+    top, left, height, width = box
     cropped = crop_intrinsics(resize_intrinsics(intrinsics, size, image_size), top, left)
     return resize_intrinsics(cropped, (height, width), image_size)
 

@@ -10,6 +10,7 @@ from diffusers.loaders.lora_base import LoraBaseMixin, _fetch_state_dict
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_wan_lora_to_diffusers
 
 from xwam.errors import CheckpointMismatchError
+from xwam.loaders.lora_config import lora_config_fields
 from xwam.models.model_features import check_adapter_source
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 
@@ -68,6 +69,8 @@ class XWAMLoraLoaderMixin(LoraBaseMixin):
             state_dict = {_unflattened(key): tensor for key, tensor in state_dict.items()}
         if any(key.startswith(_ORIGINAL_PREFIX) for key in state_dict):
             state_dict = _convert_non_diffusers_wan_lora_to_diffusers(state_dict)
+        if any(key.startswith("embodiment.") for key in state_dict):
+            raise ValueError("This is the adapter of a robot, with networks of its own: load it with `load_robot`.")
         foreign = [key for key in state_dict if "lora" not in key or "lora_magnitude" in key]
         if foreign or not state_dict:
             raise ValueError(f"A LoRA file holds LoRA tensors only, but this one has {foreign[:10] or 'no tensors'}.")
@@ -92,16 +95,17 @@ class XWAMLoraLoaderMixin(LoraBaseMixin):
             UnsafeFileError: If the file is anything but safetensors.
             CorruptFileError: If it is damaged.
             CheckpointMismatchError: If a tensor belongs to no layer of the transformer or is misshapen.
-            ValueError: If the file holds no LoRA tensors or other ones as well, or the adapter name is taken.
+            ValueError: If the file holds no LoRA tensors or other ones as well, its metadata ask for something that is not
+                supported, or the adapter name is taken.
         """
         source = pretrained_model_name_or_path_or_dict
         state_dict, metadata = self.lora_state_dict(dict(source) if isinstance(source, dict) else source, **kwargs)
-        state_dict = _fitting(_without_prefix(state_dict), self.transformer)
+        state_dict = fitting_lora(_without_prefix(state_dict), self.transformer)
         self.transformer.load_lora_adapter(
             state_dict,
             prefix=None,
             adapter_name=adapter_name,
-            metadata=None if metadata is None else _without_prefix(metadata),
+            metadata=None if metadata is None else lora_config_fields(_without_prefix(metadata)),
             _pipeline=self,
             hotswap=hotswap,
         )
@@ -179,8 +183,14 @@ def _without_prefix(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(_PREFIX): entry for name, entry in entries.items()}
 
 
-def _fitting(state_dict: Mapping[str, torch.Tensor], transformer: XWAMTransformer3DModel) -> dict[str, torch.Tensor]:
+def fitting_lora(
+    state_dict: Mapping[str, torch.Tensor], transformer: XWAMTransformer3DModel
+) -> dict[str, torch.Tensor]:
     """The tensors, once each fits a layer; those of a depth branch that the transformer was loaded without are left out.
+
+    Args:
+        state_dict (`Mapping[str, torch.Tensor]`): LoRA tensors by their names in the transformer.
+        transformer (`XWAMTransformer3DModel`): Network whose layers they shall adapt.
 
     Raises:
         CheckpointMismatchError: If a tensor belongs to no layer or is misshapen.

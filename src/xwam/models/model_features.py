@@ -186,6 +186,11 @@ def check_can_be_saved(model: Any) -> None:
     Raises:
         ValueError: Says what to call first.
     """
+    if loaded := getattr(getattr(model, "_robots", None), "loaded", None):
+        raise ValueError(
+            f"The transformer carries the robots {sorted(loaded)}, which a saved model cannot hold. Call `merge_robot()` or "
+            "`unload_robot()` first, or save a robot alone with `save_robot()`."
+        )
     if getattr(model, "peft_config", None):
         raise ValueError(
             "The transformer carries LoRA adapters that a saved model cannot hold. Call `fuse_lora()` and "

@@ -1,5 +1,6 @@
 """Whether the components of a pipeline fit each other, found out when it is put together."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers import AutoencoderKLWan
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xwam.models.token_layout import FRAMES_PER_LATENT
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.robots.processor import RobotProcessor
+from xwam.robots.spec import RobotSpec
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
 
 
@@ -64,8 +66,22 @@ def check_components(
         raise ValueError(
             f"The transformer knows {network.num_views} views, but robot {spec.name!r} has {len(spec.cameras)} cameras."
         )
+    check_robot_sizes(spec, network, vae)
+
+
+def check_robot_sizes(spec: RobotSpec, network: Mapping[str, Any], vae: AutoencoderKLWan | None) -> None:
+    """Compare the image size of a robot with the strides of VAE and patches.
+
+    Args:
+        spec (`RobotSpec`): The robot.
+        network (`Mapping[str, Any]`): Config of the transformer.
+        vae (`AutoencoderKLWan` or `None`): The VAE.
+
+    Raises:
+        ValueError: If they do not divide it.
+    """
     if vae is not None:
-        _check_image_size(spec.image_size, vae.config.scale_factor_spatial, network.patch_size)
+        _check_image_size(spec.image_size, vae.config.scale_factor_spatial, network["patch_size"])
 
 
 def _check_kind(name: str, component: Any, kind: type) -> None:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xwam.loaders.robot_files import RobotAdapter
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.robots.spec import RobotSpec
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
@@ -17,6 +18,15 @@ _USAGE = (
     "chunk = pipe(observation).actions[0]  # xwam.ActionChunk: physical units, named columns\n"
     "future = xwam.XWAM4DPipeline.from_pipe(pipe)(observation)  # RGB, depth, states, actions\n```\n\n"
     "`diffusers.DiffusionPipeline.from_pretrained` works too, after `import xwam`."
+)
+
+_ROBOT_USAGE = (
+    "## How to use\n\n```\npip install xwam\n```\n\n```python\n"
+    "import xwam\n\n"
+    "pipe = xwam.XWAMPolicyPipeline.from_pretrained({base})\n"
+    'pipe.load_robot("this-repository")\n'
+    "chunk = pipe(observation).actions[0]  # xwam.ActionChunk: physical units, named columns\n"
+    "pipe.set_robot(None)  # the base again\n```"
 )
 
 
@@ -57,13 +67,45 @@ def render_model_card(components: Mapping[str, Any], card: ModelCard) -> str:
         card.description
         or "A world action model: one observation in; future video, depth, robot states and actions out.",
         _USAGE,
-        _robot(spec),
+        _robot(spec, "robot_processor/robot_processor_config.json"),
         _network(components["transformer"], components["scheduler"]),
+        *_known_by_the_author(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def render_robot_card(adapter: RobotAdapter, card: ModelCard) -> str:
+    """Write the card of one robot for a base: how to load it, what it is for, what it is made of.
+
+    Args:
+        adapter (`RobotAdapter`): The robot.
+        card (`ModelCard`): What only the author knows.
+    """
+    spec, config = adapter.processor.spec, adapter.lora_config
+    lora, own = (sum(t.numel() for t in tensors.values()) for tensors in (adapter.lora, adapter.embodiment))
+    sections = [
+        _front_matter(replace(card, tags=("lora", *card.tags))),
+        f"# {card.title or f'X-WAM adapter for {spec.name}'}",
+        card.description or "LoRA and networks that make an X-WAM base act as this robot.",
+        _ROBOT_USAGE.format(base=json.dumps(card.base_model or "the-base")),
+        _robot(spec, "robot_processor_config.json"),
+        f"## Adapter\n\n- LoRA: {lora:,} parameters, rank {config['r']}, alpha {config['lora_alpha']}"
+        f"{', rank-stabilised' if config.get('use_rslora') else ''}\n"
+        f"- Networks of actions, states and views: {own:,} parameters\n"
+        f"- Base: {adapter.base.config['num_layers']} blocks of width "
+        f"{adapter.base.config['num_attention_heads'] * adapter.base.config['attention_head_dim']}, depth branch "
+        f"`{adapter.base.config['depth_branch']}`, fingerprint `{adapter.base.vectors[:12]}`",
+        *_known_by_the_author(card),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _known_by_the_author(card: ModelCard) -> list[str]:
+    return [
         f"## Training data\n\n{card.training_data or UNTOLD}",
         f"## Licence\n\n{card.license or UNTOLD}",
         "## Measured\n\n" + ("\n".join(f"- {name}: {figure}" for name, figure in card.measurements.items()) or UNTOLD),
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 def _front_matter(card: ModelCard) -> str:
@@ -76,7 +118,7 @@ def _front_matter(card: ModelCard) -> str:
     return "\n".join(["---", *lines, "tags:", *(f"- {json.dumps(tag)}" for tag in tags), "---"])
 
 
-def _robot(spec: RobotSpec) -> str:
+def _robot(spec: RobotSpec, file: str) -> str:
     cameras = ", ".join(
         f"`{camera.name}` ({'wrist' if camera.arm else 'static'}, {camera.size[0]}×{camera.size[1]})"
         for camera in spec.cameras
@@ -96,7 +138,7 @@ def _robot(spec: RobotSpec) -> str:
         f"| command | unit |\n| --- | --- |\n{columns}\n\n"
         "Normaliser (1 % and 99 % quantiles of states and actions, physical units):\n\n"
         f"```json\n{normaliser}\n```\n\n"
-        "The whole convention stands in `robot_processor/robot_processor_config.json`."
+        f"The whole convention stands in `{file}`."
     )
 
 

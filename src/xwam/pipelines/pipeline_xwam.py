@@ -18,12 +18,14 @@ from xwam.models.text_codec import check_prompt_lengths, encode_prompt
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.models.video_codec import encode_frames
 from xwam.pipelines.call_options import CALLBACK_TENSORS, CallOptions, check_replacements
-from xwam.pipelines.component_checks import check_components
+from xwam.pipelines.component_checks import check_components, check_robot_sizes
 from xwam.pipelines.denoising import DenoisingStep, Prompt, denoise
 from xwam.pipelines.pipeline_output import XWAMPolicyOutput
 from xwam.pipelines.prompt_cache import PromptCache, weights_fingerprint
+from xwam.pipelines.robot_storage import RobotStorage
 from xwam.pipelines.storage import PipelineStorage
 from xwam.robots.processor import RobotProcessor
+from xwam.robots.spec import RobotSpec
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
 from xwam.structures import Observation
 from xwam.utils.timing import StageTimer
@@ -48,7 +50,7 @@ class Conditions:
     unconditional: Prompt | None
 
 
-class XWAMPipeline(PipelineStorage, XWAMLoraLoaderMixin):
+class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
     """Components of an X-WAM and the steps that every call shares. Use `XWAMPolicyPipeline` or `XWAM4DPipeline`.
 
     Args:
@@ -138,6 +140,7 @@ class XWAMPipeline(PipelineStorage, XWAMLoraLoaderMixin):
             raise ValueError(
                 f"`observation` must be an Observation or a non-empty list of them, but is {type(observation).__name__}."
             )
+        self._check_robot()
         for example in observations:
             self.robot_processor.check_observation(example)
         if self._denoises_depth and len({bool(example.depths) for example in observations}) > 1:
@@ -157,6 +160,9 @@ class XWAMPipeline(PipelineStorage, XWAMLoraLoaderMixin):
             instructions = [example.instruction for example in observations]
             check_prompt_lengths(self.tokenizer, instructions, self.config.max_sequence_length)
         return list(observations)
+
+    def _check_robot_sizes(self, robot: RobotSpec) -> None:
+        check_robot_sizes(robot, self.transformer.config, self.vae)
 
     def _schedule(self, options: CallOptions) -> XWAMScheduler:
         """A scheduler of this call's own: pipelines share theirs, and a stream may wait while another call runs."""

@@ -61,6 +61,10 @@ class PipelineStorage(DiffusionPipeline):
         refused = [name for name in ("trust_remote_code", "custom_pipeline") if kwargs.get(name)]
         if refused:
             raise ValueError(f"`{refused[0]}` is not supported: nothing in a checkpoint is ever run.")
+        if not load_depth and kwargs.get("quantization_config") is not None:
+            raise ValueError(
+                "`load_depth=False` and `quantization_config` cannot be combined: load with depth, or without it in full."
+            )
         passed = [name for name in cls._component_names() if name in kwargs]
         folder = Path(pretrained_model_name_or_path)
         if folder.is_dir():

@@ -1,4 +1,4 @@
-"""What the model sees of a picture: resized to its size, centre crop, resized back."""
+"""What the model sees of a picture: resized to its size, cut to a box, resized back; the box is the centre at inference."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,8 @@ from torch.nn.functional import interpolate
 from xwam.geometry.cameras import center_crop_box
 from xwam.geometry.depth import depth_to_image
 from xwam.robots.spec import RobotSpec
+
+CropBox = tuple[int, int, int, int]  # rows and columns (top, left, height, width) in pixels of the model's image
 
 
 def images_to_frames(images: Sequence[np.ndarray], image_size: tuple[int, int], crop_ratio: float) -> torch.Tensor:
@@ -21,11 +23,20 @@ def images_to_frames(images: Sequence[np.ndarray], image_size: tuple[int, int], 
         image_size (`tuple[int, int]`): Size (H, W) of the model's images.
         crop_ratio (`float`): Share of each side that the centre crop keeps.
     """
-    frames = []
-    for image in images:
-        frame = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1  # (3, h, w)
-        frames.append(_resize_and_crop(frame[None], image_size, crop_ratio, "bilinear"))
-    return torch.cat(frames)
+    box = center_crop_box(image_size, crop_ratio)
+    return torch.cat([video_to_frames(np.asarray(image)[None], image_size, box) for image in images])
+
+
+def video_to_frames(video: np.ndarray, image_size: tuple[int, int], box: CropBox) -> torch.Tensor:
+    """Frames `(F, 3, H, W)` in [-1, 1] of one camera, float32, all cut alike.
+
+    Args:
+        video (`np.ndarray` of shape `(F, h, w, 3)`): RGB `uint8`.
+        image_size (`tuple[int, int]`): Size (H, W) of the model's images.
+        box (`tuple[int, int, int, int]`): What is kept of the resized image.
+    """
+    frames = _own(video).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)  # (F, 3, h, w)
+    return _resize_and_crop(frames, image_size, box, "bilinear", "bilinear")
 
 
 def depths_to_views(depths: Sequence[np.ndarray], image_size: tuple[int, int], crop_ratio: float) -> torch.Tensor:
@@ -36,11 +47,23 @@ def depths_to_views(depths: Sequence[np.ndarray], image_size: tuple[int, int], c
         image_size (`tuple[int, int]`): Size (H, W) of the model's images.
         crop_ratio (`float`): Share of each side that the centre crop keeps.
     """
-    views = []
-    for depth in depths:
-        view = torch.from_numpy(np.array(depth, dtype=np.float32))[None, None]
-        views.append(_resize_and_crop(view, image_size, crop_ratio, "nearest-exact"))
-    return torch.cat(views)[:, 0]
+    box = center_crop_box(image_size, crop_ratio)
+    return torch.cat([video_to_depths(np.asarray(depth)[None], image_size, box) for depth in depths])
+
+
+def video_to_depths(video: np.ndarray, image_size: tuple[int, int], box: CropBox) -> torch.Tensor:
+    """Depth maps `(F, H, W)` of one camera, float32, cut like the frames; no two measurements are mixed.
+
+    Source: `_read_video_frames` and `VideoAugmentation` in the official `data/`: `nearest-exact` to resize, `nearest` after
+    the cut.
+
+    Args:
+        video (`np.ndarray` of shape `(F, h, w)`): Metres, or levels of depth that has no unit.
+        image_size (`tuple[int, int]`): Size (H, W) of the model's images.
+        box (`tuple[int, int, int, int]`): What is kept of the resized image.
+    """
+    maps = _own(video).float()[:, None]  # (F, 1, h, w)
+    return _resize_and_crop(maps, image_size, box, "nearest-exact", "nearest")[:, 0]
 
 
 def encode_depths(
@@ -66,14 +89,21 @@ def encode_depths(
     return torch.stack(images) if len(images) == len(spec.cameras) else None, mask
 
 
-def _resize_and_crop(image: torch.Tensor, image_size: tuple[int, int], crop_ratio: float, mode: str) -> torch.Tensor:
-    """The walk of one view `(1, C, h, w)` to `(1, C, H, W)`; no antialiasing, as in the release."""
-    top, left, height, width = center_crop_box(image_size, crop_ratio)
-    resized = _resize(image, image_size, mode)
-    return _resize(resized[..., top : top + height, left : left + width], image_size, mode)
+def _own(video: np.ndarray) -> torch.Tensor:
+    """A tensor over the same memory where torch can have it."""
+    return torch.from_numpy(np.require(video, requirements=("C", "W")))
 
 
-def _resize(image: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
-    if tuple(image.shape[-2:]) == size:
-        return image
-    return interpolate(image, size=size, mode=mode, align_corners=False if mode == "bilinear" else None)
+def _resize_and_crop(
+    video: torch.Tensor, image_size: tuple[int, int], box: CropBox, resize_mode: str, crop_mode: str
+) -> torch.Tensor:
+    """The walk of one view `(F, C, h, w)` to `(F, C, H, W)`; no antialiasing, as in the release."""
+    top, left, height, width = box
+    resized = _resize(video, image_size, resize_mode)
+    return _resize(resized[..., top : top + height, left : left + width], image_size, crop_mode)
+
+
+def _resize(video: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
+    if tuple(video.shape[-2:]) == size:
+        return video
+    return interpolate(video, size=size, mode=mode, align_corners=False if mode == "bilinear" else None)

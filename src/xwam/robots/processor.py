@@ -12,13 +12,14 @@ from diffusers.configuration_utils import ConfigMixin
 from xwam.errors import CheckpointConfigError
 from xwam.robots.actions import channels_to_commands, check_rows, commands_to_channels, read_commands
 from xwam.robots.calibration import view_intrinsics, view_poses
-from xwam.robots.images import encode_depths, images_to_frames
+from xwam.robots.clips import EncodedClip, encode_clip
+from xwam.robots.images import CropBox, encode_depths, images_to_frames
 from xwam.robots.integration import integrate_commands
 from xwam.robots.observation_checks import check_observation, check_start, check_state
 from xwam.robots.spec import RobotSpec
 from xwam.robots.states import RobotState, channels_to_states, states_to_channels
 from xwam.robots.vector_codec import VectorCodec
-from xwam.structures import ActionChunk, ArmState, JointState, Observation
+from xwam.structures import ActionChunk, ArmState, Clip, JointState, Observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,20 @@ class RobotProcessor(ConfigMixin):
             depth_images=depth_images,
             depth_mask=depth_mask,
         )
+
+    def encode_clip(self, clip: Clip, *, boxes: Sequence[CropBox] | None = None) -> EncodedClip:
+        """A window of a recording in the model's units, by the same walk as an observation.
+
+        Args:
+            clip (`Clip`): The window.
+            boxes (`Sequence[tuple[int, int, int, int]]`, *optional*): Crop of each view, rows and columns
+                `(top, left, height, width)` in pixels of the model's image; the centre crop by default, as at inference.
+
+        Raises:
+            DataError: If a number that should be valid is not finite, or no unit quaternion.
+            ValueError: If the clip is of another robot or has another form, or the spec lacks what is needed.
+        """
+        return encode_clip(self.spec, clip, boxes)
 
     def encode_states(self, states: Sequence[RobotState], dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Normalised states `(S, R)`; slots that the robot does not fill are zero.

@@ -7,7 +7,18 @@ from xwam.checkpoints.json_files import read_json
 from xwam.errors import UnknownRobotError
 from xwam.robots.spec import RobotSpec
 
-_ROBOTS = ("ac_one", "droid", "mujoco_panda", "robocasa", "robotwin")
+_ROBOTS = (
+    "ac_one",
+    "agibot_world",
+    "droid",
+    "droid_pose",
+    "interna1_aloha",
+    "interna1_genie1",
+    "interna1_lift2",
+    "mujoco_panda",
+    "robocasa",
+    "robotwin",
+)
 
 
 def list_robots() -> list[str]:

@@ -13,24 +13,37 @@ RobotState = Mapping[str, ArmState | JointState]  # every arm of the robot at on
 
 
 def states_to_channels(spec: RobotSpec, states: Sequence[RobotState]) -> torch.Tensor:
-    """Channels `(S, channels)` in float64.
+    """Channels `(S, channels)` in float64; see `state_rows_to_channels`."""
+    layout = spec.state_layout
+    rows = torch.empty(len(states), len(layout.columns), dtype=torch.float64)
+    for arm in spec.arms:
+        own = [state[arm.name] for state in states]
+        if arm.num_joints is None:
+            position, quaternion = stack_poses(own)
+            rows[:, layout.part(f"{arm.name}_position")] = position
+            rows[:, layout.part(f"{arm.name}_rotation")] = quaternion
+        else:
+            joints = np.stack([state.positions for state in own if isinstance(state, JointState)])
+            rows[:, layout.part(f"{arm.name}_joints")] = torch.from_numpy(joints.astype(np.float64))
+        rows[:, layout.part(f"{arm.name}_gripper")] = torch.tensor(
+            [[float(s.gripper)] for s in own], dtype=torch.float64
+        )
+    return state_rows_to_channels(spec, rows)
+
+
+def state_rows_to_channels(spec: RobotSpec, rows: torch.Tensor) -> torch.Tensor:
+    """Channels `(S, channels)` of states in the robot's frames `(S, columns)`, float64, both in the order of `state_columns`.
 
     Positions turn with the base frame, `model_from_base @ p`, and orientations with both frames,
     `model_from_base @ R @ model_from_tool.T`.
     """
-    layout = spec.state_layout
-    channels = torch.empty(len(states), len(layout.columns), dtype=torch.float64)
+    layout, channels = spec.state_layout, rows.clone()
     for arm in spec.arms:
-        own = [state[arm.name] for state in states]
         if arm.num_joints is None:
-            position, quaternion = model_poses(spec, arm, *stack_poses(own))
-            channels[:, layout.part(f"{arm.name}_position")] = position
-            channels[:, layout.part(f"{arm.name}_rotation")] = quaternion
-        else:
-            joints = np.stack([state.positions for state in own if isinstance(state, JointState)])
-            channels[:, layout.part(f"{arm.name}_joints")] = torch.from_numpy(joints.astype(np.float64))
-        opening = torch.tensor([[float(state.gripper)] for state in own], dtype=torch.float64)
-        channels[:, layout.part(f"{arm.name}_gripper")] = _state_value(arm, opening)
+            position, rotation = (layout.part(f"{arm.name}_{part}") for part in ("position", "rotation"))
+            channels[:, position], channels[:, rotation] = model_poses(spec, arm, rows[:, position], rows[:, rotation])
+        gripper = layout.part(f"{arm.name}_gripper")
+        channels[:, gripper] = _state_value(arm, rows[:, gripper])
     return channels
 
 

@@ -1,0 +1,130 @@
+"""Data sets made ready for a run: some episodes held out, the robot's quantiles known, and what they are in a few words."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from xwam.checkpoints.json_files import read_json
+from xwam.data.clip_dataset import ClipDataset
+from xwam.data.collate import TrainBatch, collate
+from xwam.data.durable_files import write_json
+from xwam.data.mixture import Mixture
+from xwam.data.readers.base import EpisodeReader
+from xwam.data.readers.selection import Selection
+from xwam.data.statistics import compute_quantiles
+from xwam.errors import DataError
+from xwam.robots.clips import EncodedClip
+from xwam.robots.processor import RobotProcessor
+from xwam.robots.spec import RobotSpec
+
+MOST_HELD_OUT = 0.2  # share of the episodes
+
+logger = logging.getLogger(__name__)
+
+
+def hold_out(reader: EpisodeReader, count: int) -> tuple[EpisodeReader, EpisodeReader | None]:
+    """Part a data set into episodes to train on and episodes to validate on, spread evenly over it.
+
+    Args:
+        reader (`EpisodeReader`): The data set.
+        count (`int`): Episodes to hold out; at most a fifth of them, and none of fewer than five.
+
+    Returns:
+        `tuple[EpisodeReader, EpisodeReader | None]`: The one, and the other where there is any.
+    """
+    total = len(reader.episodes)
+    count = min(count, int(total * MOST_HELD_OUT))
+    if count < 1:
+        return reader, None
+    held = {int((number + 0.5) * total / count) for number in range(count)}
+    return Selection(reader, [n for n in range(total) if n not in held]), Selection(reader, sorted(held))
+
+
+def robot_with_quantiles(robot: RobotSpec, readers: Sequence[EpisodeReader], file: Path) -> RobotSpec:
+    """The robot with its own quantiles; else with those of `file`, which is made of the data where it does not exist.
+
+    Args:
+        robot (`RobotSpec`): The robot.
+        readers (`Sequence[EpisodeReader]`): Data sets to train on.
+        file (`Path`): JSON file of the robot in the folder of the run.
+
+    Raises:
+        DataError: If the file is of another robot, or the data cannot be read.
+    """
+    if robot.quantiles is not None:
+        return robot
+    if file.exists():
+        found = RobotSpec.from_dict(read_json(file))
+        if (found.name, found.state_columns, found.command_columns) != (
+            robot.name,
+            robot.state_columns,
+            robot.command_columns,
+        ):
+            raise DataError(
+                f"It is of robot {found.name!r}, not of {robot.name!r}: take another output folder.", path=str(file)
+            )
+        logger.info("The quantiles of robot %s are those of %s.", robot.name, file)
+        return found
+    logger.info("Robot %s has no quantiles: reading the numbers of all episodes once.", robot.name)
+    found, report = compute_quantiles(readers, robot, widen=True)
+    logger.info("%s They are in %s and in the processor of the trained pipeline.", report.note, file)
+    for channel in report.degenerate:
+        logger.warning(
+            "%s %s cannot be normalised by its quantiles and got a harmless range. %s",
+            channel.kind,
+            channel.name,
+            channel.problem,
+        )
+    write_json(file, found.to_dict())
+    return found
+
+
+def data_identity(mixture: Mixture) -> dict[str, Any]:
+    """What must be the same for the same seed to mean the same samples: data sets, episodes, windows, shares and robots.
+
+    Args:
+        mixture (`Mixture`): Data sets.
+    """
+    named: dict[str, Any] = {}
+    for number, (part, share) in enumerate(zip(mixture.parts, mixture.shares, strict=True)):
+        named[f"{number}: {part.reader.name}"] = {
+            "episodes": len(part.reader.episodes),
+            "windows": sum(part.counts),
+            "rows": sha256(repr([episode.length for episode in part.reader.episodes]).encode()).hexdigest(),
+            "rows_per_command": part.rows_per_command,
+            "share": share,
+            "robot": part.processor.spec.to_dict(),
+        }
+    return named
+
+
+def validation_batches(
+    readers: Sequence[EpisodeReader], processor: RobotProcessor, *, num_clips: int, batch_size: int
+) -> Iterator[TrainBatch]:
+    """Clips spread evenly over held-out episodes, always the same; damaged ones are left out with a warning.
+
+    Args:
+        readers (`Sequence[EpisodeReader]`): Held-out episodes.
+        processor (`RobotProcessor`): Their robot.
+        num_clips (`int`): Clips in all, about the same number of each reader.
+        batch_size (`int`): Clips of a batch.
+    """
+    clips: list[EncodedClip] = []
+    for reader in readers:
+        windows = ClipDataset(reader, processor)
+        count = min(len(windows), -(-num_clips // len(readers)))
+        for number in range(count):
+            try:
+                clip = windows[int((number + 0.5) * len(windows) / count)]
+            except DataError as error:
+                logger.warning("Left out of the validation: %s", error)
+                continue
+            assert isinstance(clip, EncodedClip), "there is a processor"
+            clips.append(clip)
+            if len(clips) == batch_size:
+                yield collate(clips)
+                clips = []
+    if clips:
+        yield collate(clips)

@@ -1,0 +1,165 @@
+"""The training script from a recording to a pipeline that can be loaded: launched by accelerate, gone on with, published."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "examples" / "train" / "train_xwam.py"
+CONFIGS = SCRIPT.parent / "accelerate"
+sys.path[:0] = [str(ROOT / "tests" / "data"), str(ROOT / "tests" / "training")]
+
+from synthetic_episodes import ROBOT, command, description, key, observation  # noqa: E402
+from tiny_run import new_process_state  # noqa: E402
+
+from xwam.data.lerobot_writer import LeRobotWriter  # noqa: E402
+from xwam.data.recording_format import RecordingFormat  # noqa: E402
+from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline  # noqa: E402
+
+ROWS = 37  # five windows
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    """Five episodes, of which one is held out."""
+    folder = tmp_path_factory.mktemp("train") / "recording"
+    with LeRobotWriter(folder) as writer:
+        for seed in range(5):
+            form = RecordingFormat.of(ROBOT, observation(0, seed))
+            with writer.episode(key(seed), description(seed), form) as episode:
+                for frame in range(ROWS):
+                    episode.add(observation(frame, seed), command(frame, seed))
+                episode.publish(is_success=True)
+        writer.finish()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def robot_file(tmp_path_factory) -> Path:
+    """The robot before anybody has computed its quantiles."""
+    file = tmp_path_factory.mktemp("robot") / "robot.json"
+    file.write_text(json.dumps(replace(ROBOT, quantiles=None).to_dict()))
+    return file
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory, recording, robot_file) -> tuple[Path, str]:
+    """Folder and words of a run that accelerate launched with two processes."""
+    output = tmp_path_factory.mktemp("launched") / "run"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "ddp.yaml")]
+    done = subprocess.run(
+        [*launch, "--num_processes", "2", "--main_process_port", "0", str(SCRIPT), *arguments(recording, robot_file, output)],
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return output, done.stdout + done.stderr
+
+
+def arguments(recording: Path, robot: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "--dataset", str(recording), "--robot", str(robot), "--base", "embedded", "--output", str(output), "--tiny",
+        "--validation_interval", "100", "--ema_decay", "0.9", *more,
+    ]  # fmt: skip
+
+
+def run_here(monkeypatch, words: list[str]) -> int:
+    """The script in this process, which has imported everything already."""
+    spec = importlib.util.spec_from_file_location("train_xwam", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+    new_process_state()
+    return script.main()
+
+
+def test_a_launched_run_ends_with_a_pipeline_that_holds_robot_and_quantiles(launched):
+    output, said = launched
+    assert "2 steps; the trained pipeline" in said
+    assert "has no quantiles: reading the numbers of all episodes once" in said
+    pipeline = XWAMPolicyPipeline.from_pretrained(output / "pipeline")
+    spec = pipeline.robot_processor.spec
+    assert spec.quantiles is not None
+    assert spec.quantiles != ROBOT.quantiles
+    assert spec.to_dict() == json.loads((output / "robot.json").read_text())
+    facts = json.loads((output / "checkpoints" / "step-00000002" / "run.json").read_text())
+    assert (facts["num_processes"], facts["samples"], facts["step"]) == (2, 4, 2)
+    assert facts["data"]["0: recording"]["episodes"] == 4
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2]
+    assert lines[-1]["validation/loss"] > 0
+    assert {path.suffix for path in (output / "samples" / "step-00000002").iterdir()} == {".mp4", ".png"}
+
+
+def test_the_run_goes_on_and_is_published(launched, recording, robot_file, monkeypatch, loopback_hub, capsys):
+    output, _ = launched
+    words = arguments(
+        recording, robot_file, output, "--steps", "3", "--push_to_hub", "user/trained", "--validation_clips", "1"
+    )
+    assert run_here(monkeypatch, words) == 0
+    assert "3 steps; the trained pipeline" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3]
+    again = XWAMPolicyPipeline.from_pretrained("user/trained")
+    assert again.robot_processor.spec.to_dict() == json.loads((output / "robot.json").read_text())
+
+
+def test_what_cannot_be_is_one_sentence(recording, robot_file, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_here(monkeypatch, ["--base", "embedded", "--output", str(tmp_path)])
+    assert "say either --dataset, once or more, or --encoded" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`steps` must be at least 1"):
+        run_here(monkeypatch, arguments(recording, robot_file, tmp_path, "--steps", "0"))
+
+
+# ---------------------------------------------------------------- accelerate's own files
+
+
+def launch_arguments(name: str):
+    """What accelerate makes of a configuration."""
+    parser = launch_command_parser()
+    parsed, *_ = _validate_launch_command(parser.parse_args(["--config_file", str(CONFIGS / name), str(SCRIPT)]))
+    return parsed
+
+
+def test_the_configurations_are_those_that_are_told_of():
+    assert sorted(path.name for path in CONFIGS.iterdir()) == ["ddp.yaml", "fsdp2.yaml", "zero2.yaml", "zero3.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wanted"),
+    [
+        ("ddp.yaml", "MULTI_GPU", {"multi_gpu": True}),
+        ("fsdp2.yaml", "FSDP", {"use_fsdp": True, "fsdp_version": 2, "fsdp_transformer_layer_cls_to_wrap": "XWAMTransformerBlock"}),
+        ("zero2.yaml", "DEEPSPEED", {"use_deepspeed": True, "zero_stage": 2}),
+        ("zero3.yaml", "DEEPSPEED", {"use_deepspeed": True, "zero_stage": 3}),
+    ],
+)  # fmt: skip
+def test_accelerate_reads_each_configuration_as_it_is_meant(name, kind, wanted):
+    assert load_config_from_file(str(CONFIGS / name)).distributed_type.value == kind
+    parsed = launch_arguments(name)
+    assert {field: getattr(parsed, field) for field in wanted} == wanted
+    assert parsed.num_processes == 8
+
+
+def test_the_block_that_fsdp_wraps_exists():
+    from xwam.models.transformer_xwam import XWAMTransformer3DModel
+
+    named = yaml.safe_load((CONFIGS / "fsdp2.yaml").read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
+    assert XWAMTransformer3DModel._no_split_modules == [named]
+
+
+def test_an_unknown_field_of_a_configuration_would_be_found(tmp_path):
+    broken = tmp_path / "ddp.yaml"
+    broken.write_text((CONFIGS / "ddp.yaml").read_text() + "num_procesess: 8\n")
+    with pytest.raises(ValueError, match="unknown keys"):
+        load_config_from_file(str(broken))

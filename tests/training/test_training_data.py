@@ -1,0 +1,99 @@
+"""Episodes are held out evenly, quantiles are computed once, and other data are recognised."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "data"))
+
+from synthetic_episodes import ROBOT, command, description, key, observation
+
+from xwam.data.lerobot_writer import LeRobotWriter
+from xwam.data.mixture import Mixture
+from xwam.data.readers.open import open_dataset
+from xwam.data.readers.selection import Selection
+from xwam.data.recording_format import RecordingFormat
+from xwam.errors import DataError
+from xwam.robots.processor import RobotProcessor
+from xwam.training.training_data import (
+    data_identity,
+    hold_out,
+    robot_with_quantiles,
+    validation_batches,
+)
+
+BARE = replace(ROBOT, quantiles=None)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training_data") / "recording"
+    with LeRobotWriter(folder) as writer:
+        for seed in range(5):
+            form = RecordingFormat.of(ROBOT, observation(0, seed))
+            with writer.episode(key(seed), description(seed), form) as episode:
+                for frame in range(34):
+                    episode.add(observation(frame, seed), command(frame, seed))
+                episode.publish(is_success=True)
+        writer.finish()
+    return open_dataset(folder, BARE)
+
+
+@pytest.mark.parametrize(("asked", "held"), [(0, []), (1, [2]), (8, [2])])
+def test_at_most_a_fifth_is_held_out(reader, asked, held):
+    trained, apart = hold_out(reader, asked)
+    assert list(() if apart is None else apart.numbers) == held
+    assert len(trained.episodes) == 5 - len(held)
+
+
+def test_too_few_episodes_are_all_trained_on(reader):
+    few = Selection(reader, [0, 1, 2, 3])
+    assert hold_out(few, 8) == (few, None)
+
+
+def test_held_out_episodes_are_spread_evenly_and_never_trained_on(reader):
+    many = Selection(reader, [0, 1, 2, 3, 4] * 8)
+    trained, apart = hold_out(many, 4)
+    assert apart.numbers == (5, 15, 25, 35)
+    assert not set(apart.numbers) & set(trained.numbers)
+    assert len(trained.numbers) == 36
+
+
+def test_quantiles_are_computed_once_and_then_read(reader, tmp_path, caplog):
+    caplog.set_level("INFO")
+    found = robot_with_quantiles(BARE, [reader], tmp_path / "robot.json")
+    assert found.quantiles is not None
+    assert "has no quantiles: reading the numbers" in caplog.text
+    assert robot_with_quantiles(BARE, [], tmp_path / "robot.json") == found
+    assert robot_with_quantiles(ROBOT, [], tmp_path / "none.json") is ROBOT
+    with pytest.raises(DataError, match="of robot 'mujoco_panda', not of 'other'"):
+        robot_with_quantiles(replace(BARE, name="other"), [], tmp_path / "robot.json")
+
+
+def test_other_data_have_another_identity(reader):
+    processor = RobotProcessor(ROBOT)
+    bare = Selection(reader, range(5))
+    whole = data_identity(Mixture.of(bare, processor))
+    assert whole == data_identity(Mixture.of(Selection(reader, range(5)), processor))
+    assert whole != data_identity(Mixture.of(Selection(reader, range(4)), processor))
+    lows = (ROBOT.quantiles.state_low[0] - 1, *ROBOT.quantiles.state_low[1:])
+    other = RobotProcessor(replace(ROBOT, quantiles=replace(ROBOT.quantiles, state_low=lows)))
+    assert whole != data_identity(Mixture.of(bare, other))
+    cropped = RobotProcessor(replace(ROBOT, crop_ratio=0.5))
+    assert whole != data_identity(Mixture.of(bare, cropped))
+    (entry,) = whole.values()
+    assert (entry["episodes"], entry["windows"]) == (5, 10)
+
+
+def test_validation_takes_the_same_clips_each_time(reader):
+    processor = RobotProcessor(ROBOT)
+
+    def sources():
+        batches = list(validation_batches([reader], processor, num_clips=5, batch_size=2))
+        assert [len(batch) for batch in batches] == [2, 2, 1]
+        return [source for batch in batches for source in batch.sources]
+
+    assert sources() == sources()
+    assert len(set(sources())) == 5
