@@ -194,7 +194,7 @@ def main() -> None:
     """Print the tables; write them where asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="5b")
-    parser.add_argument("--output", type=Path, help="folder for memory_<size>.md")
+    parser.add_argument("--output", type=Path, help="folder for memory-<size>_computed.md")
     args = parser.parse_args()
     size = SIZES[args.size]
     lines = [
@@ -229,7 +229,7 @@ def main() -> None:
     print(text)
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / f"memory_{args.size}.md").write_text(text, encoding="utf-8")
+        (args.output / f"memory-{args.size}_computed.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ecosystem_samples import NUM_STEPS, make_pipeline, randomize_
+from ecosystem_samples import make_pipeline, randomize_
 from peft import LoraConfig
 
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
@@ -14,6 +14,7 @@ from xwam.structures import JointState, Observation
 
 LAYERS = r"blocks\.\d+\.((attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)|ffn\.net\.(0\.proj|2))"
 WITH_DEPTH = rf"(depth_)?{LAYERS}"
+STEPS = {"num_action_steps": 2, "num_inference_steps": 2}
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
 JOINT_ARM = RobotSpec(
@@ -55,7 +56,7 @@ def observe(robot: RobotSpec = JOINT_ARM, seed: int = 0) -> Observation:
 def drive(pipe: XWAMPipeline, robot: RobotSpec = JOINT_ARM, **arguments) -> torch.Tensor:
     """Normalized actions of the active robot."""
     generator = torch.Generator().manual_seed(0)
-    return pipe(observe(robot), generator=generator, output_type="pt", **{**NUM_STEPS, **arguments}).actions
+    return pipe(observe(robot), generator=generator, output_type="pt", **{**STEPS, **arguments}).actions
 
 
 def train_(pipe: XWAMPipeline, seed: int = 5) -> None:

@@ -12,6 +12,7 @@ from robot_adapter_samples import (
     FOUR_CAMERAS,
     JOINT_ARM,
     LAYERS,
+    STEPS,
     WEIGHTS,
     drive,
     lora,
@@ -216,8 +217,8 @@ class TestSeveralRobots:
         with pytest.raises(ValueError, match=r"set_robot\('joint_arm'\)"):
             dream(pipe4d)
         pipe4d.set_robot("joint_arm")
-        assert torch.equal(pipe4d(observe(), generator=torch.Generator().manual_seed(0), num_action_steps=4,
-                                  num_inference_steps=6, output_type="latent").actions, joint_arm[1])  # fmt: skip
+        arguments = {"generator": torch.Generator().manual_seed(0), "output_type": "latent", **STEPS}
+        assert torch.equal(pipe4d(observe(), **arguments).actions, joint_arm[1])
         assert XWAMPolicyPipeline.from_pipe(pipe4d).robot_processor.spec == JOINT_ARM
         pipe4d.set_robot(None)
         with pytest.raises(ValueError, match=r"set_robot\(None\)"):

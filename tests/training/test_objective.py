@@ -22,7 +22,7 @@ def test_an_unknown_loss_is_named():
 
 
 def test_something_must_be_left():
-    with pytest.raises(ValueError, match="No loss of .*'video'.* has a weight above 0"):
+    with pytest.raises(ValueError, match=r"No loss of .*'video'.* has a weight above 0"):
         weighted_sum({"video": torch.tensor(1.0)}, LossWeights(video=0))
 
 
