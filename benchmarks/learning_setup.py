@@ -77,20 +77,25 @@ def make_vae() -> AutoencoderKLWan:
     )  # fmt: skip
 
 
-def make_pipeline(vae: AutoencoderKLWan, depth_branch: str = "interleaved") -> XWAM4DPipeline:
-    """A new X-WAM of a quarter of `small`'s width around a VAE, with a text encoder of random weights.
-
-    Args:
-        vae (`AutoencoderKLWan`): Trained.
-        depth_branch (`str`, *optional*, defaults to `"interleaved"`): See `XWAMTransformer3DModel`.
-    """
+def make_transformer(depth_branch: str) -> XWAMTransformer3DModel:
+    """A new transformer of a quarter of `small`'s width."""
     torch.manual_seed(SEED)
-    transformer = XWAMTransformer3DModel(
+    return XWAMTransformer3DModel(
         num_attention_heads=2, attention_head_dim=64, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
         text_dim=TEXT_WIDTH, ffn_dim=512, num_layers=12, num_depth_layers=4, num_views=len(ROBOT.cameras),
         action_dim=ROBOT.action_dim, state_dim=ROBOT.state_dim, actions_per_frame=ROBOT.actions_per_frame,
         depth_branch=depth_branch,
     )  # fmt: skip
+
+
+def make_pipeline(vae: AutoencoderKLWan, depth_branch: str = "interleaved") -> XWAM4DPipeline:
+    """A new X-WAM around a VAE, with a text encoder of random weights that are the same for every depth branch.
+
+    Args:
+        vae (`AutoencoderKLWan`): Trained.
+        depth_branch (`str`, *optional*, defaults to `"interleaved"`): See `XWAMTransformer3DModel`.
+    """
+    transformer = make_transformer("interleaved")  # the generator stands where it leaves it
     tokenizer: T5TokenizerFast = create_embedded_pipeline(XWAM4DPipeline).tokenizer
     text_encoder = UMT5EncoderModel(
         UMT5Config(
@@ -98,6 +103,8 @@ def make_pipeline(vae: AutoencoderKLWan, depth_branch: str = "interleaved") -> X
             feed_forward_proj="gated-gelu",
         )
     )  # fmt: skip
+    if depth_branch != "interleaved":
+        transformer = make_transformer(depth_branch)
     pipeline = XWAM4DPipeline(
         transformer=transformer, scheduler=XWAMScheduler(), vae=vae.eval(), robot_processor=RobotProcessor(ROBOT),
         text_encoder=text_encoder.eval(), tokenizer=tokenizer, max_sequence_length=TEXT_LENGTH,

@@ -97,8 +97,7 @@ def main() -> None:
 
     # 4. Its folder; push_robot_to_hub("user/my-robot") would publish the same.
     pipe.save_robot(args.output / "second_panda")
-    size_of = {path.name: path.stat().st_size for path in (args.output / "second_panda").iterdir()}
-    print(f"its folder, in bytes: {size_of}")
+    print("its folder, in bytes:", {p.name: p.stat().st_size for p in (args.output / "second_panda").iterdir()})
 
     # 5. Off: the base, bit for bit. On a fresh base: the robot again, beside others under names of their own.
     pipe.set_robot(None)

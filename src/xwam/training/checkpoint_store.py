@@ -161,7 +161,8 @@ def recover(folder: Path) -> None:
 
 def _replace(partial: Path, target: Path) -> None:
     aside = target.parent / f"{_ASIDE}{target.name}-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    if aside.exists():  # of an earlier replacement, whose removal failed
+        shutil.rmtree(aside, ignore_errors=True)
     if target.exists():
         target.rename(aside)
     try:
