@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from measuring import commit_of, describe_machine
 
-from xwam.data.video_files import VideoWriter
-from xwam.data.video_reader import Video
+from xwam.data.video.reader import Video
+from xwam.data.video.writer import VideoWriter
 from xwam.errors import DamagedVideoError
 
 ROOT = Path(__file__).resolve().parents[1]

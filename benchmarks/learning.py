@@ -28,8 +28,8 @@ from learning_setup import (
     train,
 )
 
-from xwam.data.durable_files import write_json
-from xwam.data.mixture import Mixture
+from xwam.data.streams.mixture import Mixture
+from xwam.data.writers.durable_files import write_json
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.robots.processor import RobotProcessor
 from xwam.training.config import NOISE_MODES, TrainConfig

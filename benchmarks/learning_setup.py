@@ -8,12 +8,12 @@ import torch
 from diffusers import AutoencoderKLWan
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
-from xwam.data.collate import TrainBatch, collate
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.readers.selection import Selection
-from xwam.data.stream import make_stream
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.streams.collate import TrainBatch, collate
+from xwam.data.streams.stream import make_stream
+from xwam.data.streams.windows import WindowShape, read_clip
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.embedded import create_embedded_pipeline
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline

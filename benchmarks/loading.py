@@ -29,11 +29,11 @@ import torch
 from loading_reference import compare_numbers, open_reference
 from measuring import Contestant, Timing, commit_of, describe_machine, interleave, summarize
 
-from xwam.data.augmentation import Augmentation, augment
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.readers.release import ReleaseReader
-from xwam.data.windows import WindowIndex, WindowShape, read_clip
+from xwam.data.streams.augmentation import Augmentation, augment
+from xwam.data.streams.windows import WindowIndex, WindowShape, read_clip
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.registry import get_robot
 

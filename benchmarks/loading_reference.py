@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xwam.data.readers.base import EpisodeReader
-from xwam.data.windows import WindowIndex, WindowShape, read_clip
+from xwam.data.streams.windows import WindowIndex, WindowShape, read_clip
 from xwam.robots.processor import RobotProcessor
 
 

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 from measuring import commit_of, describe_machine
 
-from xwam.data.collate import TrainBatch, collate
-from xwam.data.durable_files import write_json
-from xwam.data.mixture import Mixture
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
-from xwam.data.statistics import compute_quantiles
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.streams.collate import TrainBatch, collate
+from xwam.data.streams.mixture import Mixture
+from xwam.data.streams.windows import WindowShape, read_clip
+from xwam.data.writers.durable_files import write_json
 from xwam.pipelines.embedded import create_embedded_pipeline
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.recording.demonstrations import Recipe, record_demonstrations

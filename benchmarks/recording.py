@@ -22,7 +22,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}  # one core: befor
 import torch
 from measuring import commit_of, describe_machine
 
-from xwam.data.episode_writer import EpisodeWriter
+from xwam.data.writers.episode_writer import EpisodeWriter
 from xwam.envs.mujoco_world import MujocoWorld
 from xwam.policies.scripted import ScriptedPolicy
 from xwam.recording.demonstrations import Recipe, record_demonstrations

@@ -25,10 +25,10 @@ import torch
 from measuring import commit_of, describe_machine
 from sizes import SIZE_NAMES, build_pipeline
 
-from xwam.data.augmentation import Augmentation
-from xwam.data.mixture import Mixture
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.stream import make_stream
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.mixture import Mixture
+from xwam.data.streams.stream import make_stream
 from xwam.models.joint_latents import JointLatents
 from xwam.models.video_codec import encode_frames
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline

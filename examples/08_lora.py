@@ -23,8 +23,8 @@ from xwam import RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline, get_ro
 from xwam.data.dataset_map import CameraMap, DatasetMap
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.open import open_dataset
-from xwam.data.statistics import compute_quantiles
-from xwam.data.stream import make_stream
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.streams.stream import make_stream
 from xwam.recording.demonstrations import Recipe, record_demonstrations
 from xwam.training.config import TrainConfig
 from xwam.training.lora import LoraSettings, prepare_lora, robot_export

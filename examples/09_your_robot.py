@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from xwam import JointState, Observation, RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline, make_env
-from xwam.data.augmentation import Augmentation
 from xwam.data.check import main as check
-from xwam.data.episode_writer import EpisodeDescription
-from xwam.data.lerobot_writer import LeRobotWriter
 from xwam.data.readers.open import open_dataset
-from xwam.data.recording_format import RecordingFormat
-from xwam.data.statistics import compute_quantiles
-from xwam.data.stream import make_stream
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.stream import make_stream
+from xwam.data.writers.episode_writer import EpisodeDescription
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.policies.scripted import ScriptedPolicy
 from xwam.robots.spec import ArmSpec, CameraSpec, GripperSpec
 from xwam.training.config import TrainConfig

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from memory_reader import ROBOT, Recording, filmed, raw_recording
 
 from xwam.data import lerobot_layout as layout
-from xwam.data.episode_writer import EpisodeDescription
-from xwam.data.lerobot_writer import LeRobotWriter
-from xwam.data.recording_format import RecordingFormat
-from xwam.data.video_files import VideoWriter
+from xwam.data.video.writer import VideoWriter
+from xwam.data.writers.episode_writer import EpisodeDescription
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.structures import ArmState, Camera, Observation
 
 SIZE = (48, 64)

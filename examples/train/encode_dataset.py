@@ -18,10 +18,10 @@ import torch
 from tqdm import tqdm
 
 from xwam import RobotProcessor, XWAMPolicyPipeline, create_embedded_pipeline
-from xwam.data.augmentation import Augmentation
-from xwam.data.mixture import Mixture
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.mixture import Mixture
 from xwam.robots.registry import read_robot
 from xwam.training.encoded_format import DTYPES
 from xwam.training.encoded_writer import EncodedDatasetWriter

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from xwam import RobotProcessor
 from xwam.data.readers.open import open_dataset
-from xwam.data.stream import make_stream
+from xwam.data.streams.stream import make_stream
 from xwam.robots.registry import read_robot
 from xwam.training.training_data import hold_out, robot_with_quantiles
 from xwam.training.video_codec_training import VideoCodecConfig, draw_clips, measure_latents, train_video_codec

@@ -22,10 +22,10 @@ from typing import Any
 from accelerate import Accelerator
 
 from xwam import RobotProcessor, XWAMPolicyPipeline, create_embedded_pipeline
-from xwam.data.augmentation import Augmentation
-from xwam.data.mixture import Mixture, MixturePart
 from xwam.data.readers.open import open_dataset
-from xwam.data.stream import make_stream
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.mixture import Mixture, MixturePart
+from xwam.data.streams.stream import make_stream
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
 from xwam.training.config import TrainConfig

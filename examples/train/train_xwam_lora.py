@@ -24,11 +24,11 @@ import torch
 from accelerate import Accelerator
 
 from xwam import RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline
-from xwam.data.augmentation import Augmentation
-from xwam.data.durable_files import write_json
-from xwam.data.mixture import Mixture
 from xwam.data.readers.open import open_dataset
-from xwam.data.stream import make_stream
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.mixture import Mixture
+from xwam.data.streams.stream import make_stream
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.pipelines.model_card import ModelCard
 from xwam.pipelines.robot_storage import publish_robot

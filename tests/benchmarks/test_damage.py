@@ -8,7 +8,7 @@ import damage
 import numpy as np
 import pytest
 
-from xwam.data.video_files import VideoWriter
+from xwam.data.video.writer import VideoWriter
 
 COPIES = 4
 

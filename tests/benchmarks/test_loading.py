@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
 
 from synthetic_episodes import ROBOT, SIZE, command, description, observation
 
-from xwam.data.dataset_writer import DatasetWriter
-from xwam.data.lerobot_writer import LeRobotWriter
-from xwam.data.recording_format import RecordingFormat
-from xwam.data.release_writer import ReleaseWriter
+from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
+from xwam.data.writers.release_writer import ReleaseWriter
 
 ROWS = 40
 WRITERS = {"release": ReleaseWriter, "lerobot": LeRobotWriter}

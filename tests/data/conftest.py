@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from synthetic_episodes import write_episode
 
-from xwam.data.lerobot_writer import LeRobotWriter
+from xwam.data.writers.lerobot_writer import LeRobotWriter
 
 OWN_SEEDS = range(5)
 

@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 from window_reader import PROCESSOR, WindowReader
 
-from xwam.data.augmentation import Augmentation
-from xwam.data.collate import TrainBatch
-from xwam.data.stream import make_stream
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.collate import TrainBatch
+from xwam.data.streams.stream import make_stream
 
 SERVER = multiprocessing.get_context("forkserver")  # its processes need not import anything
-SERVER.set_forkserver_preload(["xwam.data.stream"])
+SERVER.set_forkserver_preload(["xwam.data.streams.stream"])
 LENGTHS = (40, 10, 50, 30)  # 24 + 34 + 14 windows
 SETTINGS = {"seed": 3, "batch_size": 2, "augmentation": Augmentation()}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from xwam.data.dataset_writer import DatasetWriter
-from xwam.data.episode_writer import EpisodeDescription
-from xwam.data.lerobot_writer import LeRobotWriter
-from xwam.data.recording_format import RecordingFormat
+from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.episode_writer import EpisodeDescription
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.robots.registry import get_robot
 from xwam.structures import ArmState, Camera, Observation
 

@@ -17,8 +17,8 @@ from memory_reader import (
 from reference.release_statistics import quantiles_of_release
 from scipy.spatial.transform import Rotation
 
-from xwam.data.statistics import compute_quantiles
-from xwam.data.windows import WindowShape
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.streams.windows import WindowShape
 from xwam.robots.spec import RobotSpec
 
 RAW = replace(ROBOT, model_from_base=((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))

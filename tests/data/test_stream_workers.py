@@ -18,9 +18,9 @@ from synthetic_episodes import contents
 from torch.utils.data import DataLoader
 from window_reader import PROCESSOR, WindowReader
 
-from xwam.data.collate import TrainBatch
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.stream import MAX_ATTEMPTS, make_stream
+from xwam.data.streams.collate import TrainBatch
+from xwam.data.streams.stream import MAX_ATTEMPTS, make_stream
 from xwam.errors import DataError
 from xwam.robots.processor import RobotProcessor
 

@@ -14,8 +14,8 @@ sys.path[:0] = [str(EXAMPLES.parents[1] / "tests" / "data"), str(EXAMPLES.parent
 from synthetic_episodes import ROBOT, command, description, key, observation  # noqa: E402
 from tiny_run import new_process_state  # noqa: E402
 
-from xwam.data.lerobot_writer import LeRobotWriter  # noqa: E402
-from xwam.data.recording_format import RecordingFormat  # noqa: E402
+from xwam.data.writers.lerobot_writer import LeRobotWriter  # noqa: E402
+from xwam.data.writers.recording_format import RecordingFormat  # noqa: E402
 from xwam.training.encoded_dataset import EncodedDataset  # noqa: E402
 
 ROWS = 37  # five windows

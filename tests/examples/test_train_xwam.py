@@ -21,8 +21,8 @@ sys.path[:0] = [str(ROOT / "tests" / "data"), str(ROOT / "tests" / "training")]
 from synthetic_episodes import ROBOT, command, description, key, observation  # noqa: E402
 from tiny_run import new_process_state  # noqa: E402
 
-from xwam.data.lerobot_writer import LeRobotWriter  # noqa: E402
-from xwam.data.recording_format import RecordingFormat  # noqa: E402
+from xwam.data.writers.lerobot_writer import LeRobotWriter  # noqa: E402
+from xwam.data.writers.recording_format import RecordingFormat  # noqa: E402
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline  # noqa: E402
 
 ROWS = 37  # five windows

@@ -9,8 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from xwam.data import lerobot_layout as layout
-from xwam.data.dataset_writer import DatasetWriter
 from xwam.data.depth_codes import DepthCode
+from xwam.data.writers.dataset_writer import DatasetWriter
 from xwam.envs.mujoco_world import MujocoWorld
 from xwam.policies.baselines import StillPolicy
 from xwam.policies.scripted import ScriptedPolicy

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xwam.data import lerobot_layout as layout
-from xwam.data.lerobot_writer import read_episodes, read_format
+from xwam.data.writers.lerobot_writer import read_episodes, read_format
 from xwam.envs.registry import make_env
 from xwam.recording import environment_slot, replay
 from xwam.recording.demonstrations import Recipe, record_demonstrations

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from xwam.data.mixture import Mixture
 from xwam.data.readers.base import Episode, EpisodeReader, Numbers
+from xwam.data.streams.mixture import Mixture
 from xwam.errors import DamagedVideoError
 from xwam.pipelines.embedded import create_embedded_pipeline
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline

@@ -6,8 +6,8 @@ import pytest
 import torch
 from moving_squares import ROBOT, MovingSquares, mixture_of, squares_pipeline
 
-from xwam.data.augmentation import Augmentation
-from xwam.data.stream import Samples, read_batch
+from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.stream import Samples, read_batch
 from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError
 from xwam.training.encoded_dataset import EncodedDataset, EncodedSamples, read_encoded_batch
 from xwam.training.encoded_writer import EncodedDatasetWriter

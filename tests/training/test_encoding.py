@@ -6,7 +6,7 @@ import pytest
 import torch
 from moving_squares import MovingSquares, mixture_of, squares_pipeline
 
-from xwam.data.stream import Samples, read_batch
+from xwam.data.streams.stream import Samples, read_batch
 from xwam.models.video_codec import encode_frames
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
 from xwam.training.encoding import UNMEASURED, TextEncoding, cell_mask, drop_prompts, encode_batch

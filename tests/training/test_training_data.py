@@ -10,11 +10,11 @@ sys.path.append(str(Path(__file__).parents[1] / "data"))
 
 from synthetic_episodes import ROBOT, command, description, key, observation
 
-from xwam.data.lerobot_writer import LeRobotWriter
-from xwam.data.mixture import Mixture
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
-from xwam.data.recording_format import RecordingFormat
+from xwam.data.streams.mixture import Mixture
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.errors import DataError
 from xwam.robots.processor import RobotProcessor
 from xwam.training.training_data import (

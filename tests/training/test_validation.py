@@ -9,7 +9,7 @@ from moving_squares import MovingSquares, mixture_of, squares_pipeline
 from PIL import Image
 
 import xwam.training.validation as validation
-from xwam.data.stream import Samples, read_batch
+from xwam.data.streams.stream import Samples, read_batch
 from xwam.training.objective import LossWeights
 from xwam.training.validation import Futures, evaluate
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from moving_squares import MovingSquares, mixture_of
 
-from xwam.data.stream import make_stream
+from xwam.data.streams.stream import make_stream
 from xwam.models.video_codec import encode_frames
 from xwam.training.video_codec_training import (
     VideoCodecConfig,

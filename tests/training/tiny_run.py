@@ -65,7 +65,7 @@ def joined(examples: list[EncodedBatch]) -> EncodedBatch:
 
 
 class Stream(IterableDataset):
-    """Batches of one rank, whatever the number of workers: the contract of `xwam.data.stream`."""
+    """Batches of one rank, whatever the number of workers: the contract of `xwam.data.streams.stream`."""
 
     def __init__(self, batch_size: int, rank: int, num_ranks: int, first: int) -> None:
         self.batch_size, self.rank, self.num_ranks, self.first = batch_size, rank, num_ranks, first

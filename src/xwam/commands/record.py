@@ -11,8 +11,8 @@ from typing import Any
 from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 
-from xwam.data.dataset_card import push_to_hub, write_card
-from xwam.data.dataset_writer import describe_failure
+from xwam.data.writers.dataset_card import push_to_hub, write_card
+from xwam.data.writers.dataset_writer import describe_failure
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.registry import list_envs
 from xwam.recording.demonstrations import Job, JobResult, Recipe, record_demonstrations

@@ -10,8 +10,8 @@ from typing import Any
 from huggingface_hub.utils import validate_repo_id
 from tqdm import tqdm
 
-from xwam.data.dataset_card import push_to_hub, write_card
-from xwam.data.dataset_writer import describe_failure
+from xwam.data.writers.dataset_card import push_to_hub, write_card
+from xwam.data.writers.dataset_writer import describe_failure
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.recording.demonstrations import JobResult
 from xwam.recording.replay import MODES, ReplayOptions, replay_dataset, replay_hdf5

@@ -9,11 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xwam.data.dataset_map import DatasetMap
-from xwam.data.durable_files import write_json
 from xwam.data.readers.open import open_dataset
-from xwam.data.statistics import compute_quantiles
-from xwam.data.statistics_report import StatisticsReport
-from xwam.data.windows import WindowShape
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.statistics.report import StatisticsReport
+from xwam.data.streams.windows import WindowShape
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import DataError, XWAMError
 from xwam.robots.registry import read_robot
 

@@ -1,11 +1,13 @@
-"""Files of robot datasets: LeRobot v3 and the release's layout.
+"""Robot data sets, from the disk to batches and back.
 
-lerobot_writer, release_writer    what a user opens: a folder that takes episodes
-dataset_writer, episode_writer    what both share: an episode, frame by frame, and how a folder survives a crash
-recording_format                  what all episodes of a dataset have in common
-lerobot_layout, lerobot_build     where LeRobot's files lie and what they are named; finished episodes into these files
-video_files, depth_codes          frames into mp4; depth in metres as 12-bit codes and back
-feature_statistics                `stats.json`
-durable_files                     files that appear whole or not at all
-dataset_card                      README, picture, and the way to the hub
+readers        episodes out of LeRobot, the release's layout and RLDS
+writers        episodes into LeRobot v3 and the release's layout, whole or not at all
+streams        windows of episodes, their order, crops and colours, batches
+statistics     quantiles in one pass
+checks, check  what is wrong with a data set
+sources        robots and maps of public data sets
+video          frames out of and into mp4, by their number, damage noticed
+dataset_map    which columns of a foreign data set are what
+lerobot_layout where LeRobot's files lie and what they are named
+depth_codes    depth in metres as 12-bit codes and back
 """

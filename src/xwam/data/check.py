@@ -16,7 +16,7 @@ from xwam.data.checks.dataset_check import check_dataset
 from xwam.data.checks.episode_check import CheckOptions, EpisodeResult
 from xwam.data.checks.picture_sheet import Gallery
 from xwam.data.dataset_map import DatasetMap
-from xwam.data.durable_files import write_json
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from xwam.checkpoints.json_files import read_json
 from xwam.data import lerobot_layout as layout
-from xwam.data.rotation_forms import WIDTHS
+from xwam.data.readers.rotation_forms import WIDTHS
 from xwam.robots.records import Record
 from xwam.robots.spec import ArmSpec, RobotSpec
 

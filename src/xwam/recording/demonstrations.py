@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xwam.data.dataset_writer import DatasetWriter
-from xwam.data.episode_writer import EpisodeDescription
-from xwam.data.lerobot_writer import LeRobotWriter
-from xwam.data.release_writer import ReleaseWriter
+from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.episode_writer import EpisodeDescription
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.release_writer import ReleaseWriter
 from xwam.policies.base import Policy
 from xwam.policies.closed_loop import run_episode
 from xwam.policies.scripted import ScriptedPolicy

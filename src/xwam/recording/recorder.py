@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from xwam.data.dataset_writer import DatasetWriter
-from xwam.data.episode_writer import EpisodeDescription, EpisodeWriter
-from xwam.data.recording_format import RecordingFormat
+from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.episode_writer import EpisodeDescription, EpisodeWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.envs.base import Environment
 from xwam.policies.closed_loop import EpisodeOutcome
 from xwam.structures import ActionChunk, Observation

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xwam.data.dataset_writer import DatasetWriter
-from xwam.data.episode_writer import EpisodeDescription, EpisodeWriter
-from xwam.data.recording_format import RecordingFormat, observed_state
+from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.episode_writer import EpisodeDescription, EpisodeWriter
+from xwam.data.writers.recording_format import RecordingFormat, observed_state
 from xwam.envs.base import Environment
 from xwam.envs.robosuite_demonstrations import list_demonstrations, load_demonstration
 from xwam.recording.demonstrations import JobResult, open_writer

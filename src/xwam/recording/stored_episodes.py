@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xwam.data import lerobot_layout as layout
-from xwam.data.lerobot_writer import read_episodes
+from xwam.data.writers.lerobot_writer import read_episodes
 
 
 @dataclass(frozen=True)

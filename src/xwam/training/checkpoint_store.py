@@ -15,7 +15,7 @@ from pathlib import Path
 from xwam.checkpoints.manifest import verify_manifest, write_manifest
 from xwam.checkpoints.paths import list_files
 from xwam.checkpoints.unsafe_files import refuse_name
-from xwam.data.durable_files import sync_tree
+from xwam.data.writers.durable_files import sync_tree
 from xwam.errors import CheckpointError, TrainingError
 from xwam.utils.disk import sync_folder
 

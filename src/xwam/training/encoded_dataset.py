@@ -1,4 +1,4 @@
-"""Stream an encoded data set: the same order of samples as `xwam.data.stream`, and batches that need no encoder."""
+"""Stream an encoded data set: the same order of samples as `xwam.data.streams.stream`, and batches that need no encoder."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from xwam.checkpoints.manifest import MANIFEST_NAME, verify_manifest
 from xwam.checkpoints.safetensors_check import check_safetensors
-from xwam.data.sample_order import MixtureOrder, WindowOrder
-from xwam.data.stream import MAX_ATTEMPTS
+from xwam.data.streams.sample_order import MixtureOrder, WindowOrder
+from xwam.data.streams.stream import MAX_ATTEMPTS
 from xwam.errors import CheckpointConfigError, CheckpointError, DataError
 from xwam.models.joint_latents import JointLatents
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
@@ -248,7 +248,7 @@ def read_encoded_batch(samples: EncodedSamples, indices: Sequence[int]) -> Encod
 def _batch_numbers(
     lanes: list[int], world_size: int, num_workers: int, start_batch: int, num_batches: int | None
 ) -> Iterator[dict[str, int]]:
-    """Number among the batches of all ranks of each batch of one lane, as in `xwam.data.stream`."""
+    """Number among the batches of all ranks of each batch of one lane, as in `xwam.data.streams.stream`."""
     (lane,) = lanes
     worker, rank = divmod(lane, world_size)
     number = start_batch + worker
@@ -264,7 +264,7 @@ class _BatchReader:
     def __call__(self, example: dict[str, int]) -> dict[str, EncodedBatch]:
         first = example["number"] * self._batch_size
         batch = read_encoded_batch(self._samples, range(first, first + self._batch_size))
-        if get_worker_info() is not None:  # as in `xwam.data.stream`: copied here, not by the queue
+        if get_worker_info() is not None:  # as in `xwam.data.streams.stream`: copied here, not by the queue
             for tensor in (*vars(batch.clean).values(), *vars(batch).values()):
                 if isinstance(tensor, torch.Tensor):
                     tensor.share_memory_()

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from xwam.checkpoints.json_files import read_json
-from xwam.data.durable_files import write_json
-from xwam.data.mixture import Mixture, MixturePart
+from xwam.data.streams.mixture import Mixture, MixturePart
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import CheckpointConfigError
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
 

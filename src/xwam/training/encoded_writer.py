@@ -11,11 +11,11 @@ from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
 
 from xwam.checkpoints.manifest import write_manifest
-from xwam.data.augmentation import Augmentation, augment
-from xwam.data.collate import collate
-from xwam.data.durable_files import sync_file
-from xwam.data.mixture import Mixture
-from xwam.data.windows import read_clip
+from xwam.data.streams.augmentation import Augmentation, augment
+from xwam.data.streams.collate import collate
+from xwam.data.streams.mixture import Mixture
+from xwam.data.streams.windows import read_clip
+from xwam.data.writers.durable_files import sync_file
 from xwam.errors import CheckpointConfigError, DataError
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.robots.clips import EncodedClip

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLWan
 from torch.nn.functional import avg_pool3d
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from xwam.data.collate import TrainBatch
+from xwam.data.streams.collate import TrainBatch
 from xwam.models.joint_latents import JointLatents
 from xwam.models.text_codec import check_prompt_lengths, encode_prompt
 from xwam.models.video_codec import encode_frames

@@ -12,7 +12,7 @@ from typing import Any, Self
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from xwam.data.durable_files import sync_file
+from xwam.data.writers.durable_files import sync_file
 from xwam.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)

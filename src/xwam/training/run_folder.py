@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from xwam.data.durable_files import write_json
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import TrainingError
 from xwam.models.model_features import check_can_be_saved
 from xwam.pipelines.pipeline_xwam import XWAMPipeline

@@ -49,7 +49,7 @@ class Trainer:
         config (`TrainConfig`): How.
         pipeline (`XWAMPipeline`): What. The parameters that require a gradient must be float32.
         make_batches (`Callable[[int, int, int], Iterable]`): Given rank, number of ranks and batches to leave out, the
-            batches of that rank: see `xwam.data.stream.make_stream`.
+            batches of that rank: see `xwam.data.streams.stream.make_stream`.
         output (`Path`): Folder of the run.
         encode (`Callable`, *optional*): Makes an `EncodedBatch` on the accelerator's device of what `make_batches` yields; by
             default with the pipeline's VAE and text encoder.

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from xwam.checkpoints.json_files import read_json
-from xwam.data.clip_dataset import ClipDataset
-from xwam.data.collate import TrainBatch, collate
-from xwam.data.durable_files import write_json
-from xwam.data.mixture import Mixture
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.selection import Selection
-from xwam.data.statistics import compute_quantiles
+from xwam.data.statistics.quantiles import compute_quantiles
+from xwam.data.streams.clip_dataset import ClipDataset
+from xwam.data.streams.collate import TrainBatch, collate
+from xwam.data.streams.mixture import Mixture
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import DataError
 from xwam.robots.clips import EncodedClip
 from xwam.robots.processor import RobotProcessor

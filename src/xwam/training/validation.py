@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from xwam.data.collate import TrainBatch
+from xwam.data.streams.collate import TrainBatch
 from xwam.geometry.depth import image_to_depth
 from xwam.models.video_codec import decode_latents
 from xwam.pipelines.pipeline_xwam import XWAMPipeline

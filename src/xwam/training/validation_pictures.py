@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xwam.data.collate import TrainBatch
+from xwam.data.streams.collate import TrainBatch
 from xwam.export.images import contact_sheet, write_image
 from xwam.export.video import write_video
 from xwam.pipelines.pipeline_xwam import XWAMPipeline

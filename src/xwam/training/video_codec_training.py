@@ -15,7 +15,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 
-from xwam.data.collate import TrainBatch
+from xwam.data.streams.collate import TrainBatch
 from xwam.training.checkpoint_store import CheckpointStore
 from xwam.training.encoding import UNMEASURED
 from xwam.training.muon import Muon, is_matrix

@@ -13,7 +13,7 @@ from xwam.data.checks.frames import trace_frames
 from xwam.data.dataset_map import ArmMap, CameraMap, Columns, DatasetMap
 from xwam.data.readers.base import Episode, EpisodeReader, Numbers
 from xwam.data.readers.rlds import RldsReader
-from xwam.data.video_reader import read_frames
+from xwam.data.video.reader import read_frames
 from xwam.robots.registry import get_robot
 from xwam.robots.spec import ArmSpec, CameraSpec, GripperSpec, RobotSpec
 

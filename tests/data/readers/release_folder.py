@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from xwam.data.video_files import VideoWriter
+from xwam.data.video.writer import VideoWriter
 from xwam.robots.spec import RobotSpec
 
 SIZE = (32, 48)

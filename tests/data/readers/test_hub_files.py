@@ -14,7 +14,7 @@ from xwam.data.readers import hub_files, parquet_rows
 from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.data.readers.hub_files import HubFiles
 from xwam.data.readers.parquet_rows import ParquetRows, to_numbers
-from xwam.data.video_reader import Video
+from xwam.data.video.reader import Video
 from xwam.errors import DataError, HubError
 
 CONTENT = bytes(range(256)) * 4096  # two blocks

@@ -17,7 +17,7 @@ from synthetic_episodes import CAMERAS, ROBOT
 from xwam.data import lerobot_layout as layout
 from xwam.data.dataset_map import DatasetMap
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.streams.windows import WindowShape, read_clip
 from xwam.errors import DamagedVideoError, DataError, UnsafeFileError
 
 SIZE = (24, 32)

@@ -13,7 +13,7 @@ from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.release import ReleaseReader
 from xwam.data.readers.rlds import RldsReader
-from xwam.data.release_writer import ReleaseWriter
+from xwam.data.writers.release_writer import ReleaseWriter
 from xwam.errors import DataError, UnknownRobotError
 
 

@@ -14,8 +14,8 @@ import synthetic_episodes as synthetic
 
 from xwam.data.readers import release
 from xwam.data.readers.release import ReleaseReader
-from xwam.data.release_writer import ReleaseWriter
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.streams.windows import WindowShape, read_clip
+from xwam.data.writers.release_writer import ReleaseWriter
 from xwam.errors import DamagedVideoError, DataError
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.registry import get_robot

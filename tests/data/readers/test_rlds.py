@@ -11,13 +11,13 @@ from recorded_folder import RECORDED, needs_recorded
 from scipy.spatial.transform import Rotation
 
 from xwam.data.dataset_map import ArmMap, CameraMap, Columns, DatasetMap
-from xwam.data.episode_writer import EpisodeDescription
-from xwam.data.lerobot_writer import LeRobotWriter
 from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.readers.rlds import RldsReader
 from xwam.data.readers.tfrecord import TFRecordFile
-from xwam.data.recording_format import RecordingFormat
-from xwam.data.windows import WindowIndex, WindowShape, read_clip
+from xwam.data.streams.windows import WindowIndex, WindowShape, read_clip
+from xwam.data.writers.episode_writer import EpisodeDescription
+from xwam.data.writers.lerobot_writer import LeRobotWriter
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.errors import DataError
 from xwam.robots.spec import ArmSpec, CameraSpec, GripperSpec, RobotSpec
 from xwam.structures import ArmState, Observation

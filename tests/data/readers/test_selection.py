@@ -5,7 +5,7 @@ import pytest
 from data.array_reader import ArrayReader
 
 from xwam.data.readers.selection import Selection
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.streams.windows import WindowShape, read_clip
 
 
 def test_an_episode_is_the_one_that_was_chosen():

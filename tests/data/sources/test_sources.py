@@ -15,7 +15,7 @@ from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.rlds import RldsReader
 from xwam.data.sources.base import LAYOUTS, PRETRAINING, get_source, list_sources, with_own_frames
-from xwam.data.windows import WindowShape, read_clip
+from xwam.data.streams.windows import WindowShape, read_clip
 from xwam.robots.registry import get_robot
 from xwam.robots.states import states_to_channels
 from xwam.structures import ArmState

@@ -20,7 +20,7 @@ from xwam.data.checks.orders import order_sums, stored_quaternions
 from xwam.data.checks.ranges import Ranges
 from xwam.data.checks.times import time_findings
 from xwam.data.readers.base import EpisodeReader, Numbers
-from xwam.data.windows import WindowShape
+from xwam.data.streams.windows import WindowShape
 from xwam.errors import DataError
 
 BURST = 12  # rows that a quick check reads together

@@ -12,7 +12,7 @@ from xwam.data.checks.findings import Finding, finding_of
 from xwam.data.checks.times import RATE_TOLERANCE
 from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.video_reader import Video
+from xwam.data.video.reader import Video
 from xwam.errors import DataError
 
 OLD_STATS_FILE = "meta/episodes_stats.jsonl"

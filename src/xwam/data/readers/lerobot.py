@@ -1,4 +1,4 @@
-"""LeRobot data sets, v2.0 to v3.0, in a folder or on the hub: the inverse of `xwam.data.lerobot_writer`."""
+"""LeRobot data sets, v2.0 to v3.0, in a folder or on the hub: the inverse of `xwam.data.writers.lerobot_writer`."""
 
 import functools
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.data.readers.lerobot_index import LeRobotIndex, Stretch
 from xwam.data.readers.mapped import MappedReader
 from xwam.data.readers.parquet_rows import ParquetRows, to_numbers
-from xwam.data.video_reader import Video
+from xwam.data.video.reader import Video
 from xwam.errors import DamagedVideoError, DataError
 from xwam.robots.spec import RobotSpec
 

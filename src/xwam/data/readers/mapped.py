@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from xwam.data.dataset_map import CameraMap, DatasetMap, StoredFeature
-from xwam.data.number_reading import NumberReading, Rows
 from xwam.data.readers.base import Calibration, Episode, EpisodeReader, Numbers
+from xwam.data.readers.number_reading import NumberReading, Rows
 from xwam.data.readers.still_images import decode_depth, decode_image
 from xwam.errors import DataError
 from xwam.robots.spec import RobotSpec

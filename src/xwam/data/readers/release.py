@@ -1,4 +1,4 @@
-"""Data sets in the layout of the X-WAM release, in a folder or on the hub: the inverse of `xwam.data.release_writer`."""
+"""Data sets in the layout of the X-WAM release, in a folder or on the hub: the inverse of `xwam.data.writers.release_writer`."""
 
 import json
 import re
@@ -12,8 +12,8 @@ import numpy as np
 from xwam.data.readers.base import Episode, EpisodeReader, Numbers
 from xwam.data.readers.dataset_files import LFS_POINTER, DatasetFiles
 from xwam.data.readers.release_episode import EpisodeParser, Media, ReleaseEpisode
-from xwam.data.recording_format import RecordingFormat
-from xwam.data.video_reader import Video
+from xwam.data.video.reader import Video
+from xwam.data.writers.recording_format import RecordingFormat
 from xwam.errors import DataError, UnsafeFileError
 from xwam.robots.spec import RobotSpec
 

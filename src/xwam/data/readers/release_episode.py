@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xwam.data.readers.base import Numbers
-from xwam.data.rotation_forms import rotation_fault, to_quaternions
+from xwam.data.readers.rotation_forms import rotation_fault, to_quaternions
 from xwam.errors import DataError
 from xwam.robots.layout import VectorLayout
 from xwam.robots.spec import ArmSpec, RobotSpec
