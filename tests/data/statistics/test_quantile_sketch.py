@@ -66,6 +66,12 @@ def test_motions_are_chosen_by_a_threshold_that_comes_last():
     kept, weights = bounded.select(lambda numbers: np.abs(numbers) >= 0.003)
     assert len(kept) < len(expected)
     assert weights.sum() == pytest.approx(len(expected), rel=0.02)
+    assert exact.rank_error == 0
+    order = np.argsort(kept)
+    ranks = np.cumsum(weights[order]) / weights.sum()
+    true = np.searchsorted(expected, kept[order], side="right") / len(expected)
+    worst = float(np.abs(ranks - true).max())
+    assert 0 < worst <= bounded.rank_error < 0.2
 
 
 def test_without_rows_there_are_no_quantiles():

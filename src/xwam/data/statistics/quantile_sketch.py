@@ -133,12 +133,12 @@ class MotionSketch:
     def __init__(self, smallest: float, exact_rows: int = BLOCK_ROWS, block_rows: int = BLOCK_ROWS) -> None:
         self._smallest, self._limits = smallest, (exact_rows, block_rows)
         self._sketches: dict[int, QuantileSketch] = {}
-        self.num_rows = 0
+        self.num_rows, self._num_selected, self._lost = 0, 0, 0.0
 
     @property
     def rank_error(self) -> float:
-        """By how much of the numbers of one power of two a rank may be off."""
-        return max((sketch.rank_error for sketch in self._sketches.values()), default=0.0)
+        """By how much of the numbers that were selected last a rank among them may be off."""
+        return self._lost / self._num_selected if self._num_selected else 0.0
 
     def add(self, values: np.ndarray) -> None:
         """Take numbers.
@@ -159,8 +159,14 @@ class MotionSketch:
         Args:
             is_kept (`Callable`): Tells of an array of numbers which to keep.
         """
-        parts = [sketch.weighted_values() for sketch in self._sketches.values()]
-        values = np.concatenate([np.zeros(0), *(rows[:, 0] for rows, _ in parts)])
-        weights = np.concatenate([np.zeros(0, dtype=np.int64), *(weights for _, weights in parts)])
-        chosen = is_kept(values)
-        return values[chosen], weights[chosen]
+        chosen: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0), np.zeros(0, dtype=np.int64))]
+        self._lost = 0.0
+        for sketch in self._sketches.values():
+            rows, weights = sketch.weighted_values()
+            is_chosen = is_kept(rows[:, 0])
+            if is_chosen.any():
+                self._lost += sketch.rank_error * sketch.num_rows
+                chosen.append((rows[is_chosen, 0], weights[is_chosen]))
+        values, counts = (np.concatenate(arrays) for arrays in zip(*chosen, strict=True))
+        self._num_selected = int(counts.sum())
+        return values, counts
