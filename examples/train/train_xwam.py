@@ -126,7 +126,8 @@ def recorded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acc
 
 def encoded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Accelerator) -> Trainer:
     """A run on latents that `encode_dataset.py` made: no VAE and no text encoder on the GPU, no validation."""
-    pipeline, dataset = load_base(args.base), EncodedDataset(args.encoded)
+    dataset = EncodedDataset(args.encoded)
+    pipeline = XWAMPolicyPipeline.from_pipe(load_base(args.base), robot_processor=RobotProcessor(dataset.robot))
     dataset.check(pipeline)
 
     def make_batches(rank: int, num_ranks: int, start_batch: int) -> Any:

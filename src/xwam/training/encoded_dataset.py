@@ -1,18 +1,18 @@
 """Stream an encoded data set: the same order of samples as `xwam.data.streams.stream`, and batches that need no encoder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from datasets import IterableDataset
-from datasets.distributed import split_dataset_by_node
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader
 
 from xwam.checkpoints.manifest import MANIFEST_NAME, verify_manifest
 from xwam.checkpoints.safetensors_check import check_safetensors
+from xwam.data.streams.batch_loader import make_loader
 from xwam.data.streams.sample_order import MixtureOrder, WindowOrder
 from xwam.data.streams.stream import MAX_ATTEMPTS
 from xwam.errors import CheckpointConfigError, CheckpointError, DataError
@@ -126,30 +126,15 @@ class EncodedDataset:
         Raises:
             ValueError: If an argument is out of its range.
         """
-        if batch_size < 1 or not 0 <= rank < world_size or start_batch < 0 or num_workers < 0:
-            raise ValueError(
-                "`batch_size` must be at least 1, `rank` below `world_size`, `start_batch` and `num_workers` at least 0, but "
-                f"are {batch_size}, {rank} of {world_size}, {start_batch} and {num_workers}."
-            )
-        numbers = IterableDataset.from_generator(
-            _batch_numbers,
-            gen_kwargs={
-                "lanes": list(range(world_size * max(num_workers, 1))),
-                "world_size": world_size,
-                "num_workers": max(num_workers, 1),
-                "start_batch": start_batch,
-                "num_batches": num_batches,
-            },
-        )
-        read = _BatchReader(EncodedSamples(self, seed, shuffle), batch_size)
-        workers = {"multiprocessing_context": "spawn", "persistent_workers": True} if num_workers else {}
-        return DataLoader(
-            split_dataset_by_node(numbers, rank, world_size).map(read),
-            batch_size=None,
-            collate_fn=cast("Any", _batch_of),
+        return make_loader(
+            partial(read_encoded_batch, EncodedSamples(self, seed, shuffle)),
+            seed=seed,
+            batch_size=batch_size,
+            rank=rank,
+            world_size=world_size,
+            start_batch=start_batch,
+            num_batches=num_batches,
             num_workers=num_workers,
-            generator=torch.Generator().manual_seed(seed),
-            **workers,  # type: ignore[arg-type]
         )
 
     def read(self, entry: int) -> dict[str, torch.Tensor] | None:
@@ -243,33 +228,3 @@ def read_encoded_batch(samples: EncodedSamples, indices: Sequence[int]) -> Encod
         view_mask=stacked["view_mask"],
         indices=torch.tensor(list(indices), dtype=torch.int64),
     )
-
-
-def _batch_numbers(
-    lanes: list[int], world_size: int, num_workers: int, start_batch: int, num_batches: int | None
-) -> Iterator[dict[str, int]]:
-    """Number among the batches of all ranks of each batch of one lane, as in `xwam.data.streams.stream`."""
-    (lane,) = lanes
-    worker, rank = divmod(lane, world_size)
-    number = start_batch + worker
-    while num_batches is None or number < num_batches:
-        yield {"number": number * world_size + rank}
-        number += num_workers
-
-
-class _BatchReader:
-    def __init__(self, samples: EncodedSamples, batch_size: int) -> None:
-        self._samples, self._batch_size = samples, batch_size
-
-    def __call__(self, example: dict[str, int]) -> dict[str, EncodedBatch]:
-        first = example["number"] * self._batch_size
-        batch = read_encoded_batch(self._samples, range(first, first + self._batch_size))
-        if get_worker_info() is not None:  # as in `xwam.data.streams.stream`: copied here, not by the queue
-            for tensor in (*vars(batch.clean).values(), *vars(batch).values()):
-                if isinstance(tensor, torch.Tensor):
-                    tensor.share_memory_()
-        return {"batch": batch}
-
-
-def _batch_of(example: dict[str, EncodedBatch]) -> EncodedBatch:
-    return example["batch"]

@@ -1,5 +1,6 @@
 """One training step, from encoded clips to named losses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,11 +42,18 @@ class EncodedBatch:
 
     def to(self, device: torch.device | str) -> "EncodedBatch":
         """Copy to a device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def share_memory(self) -> "EncodedBatch":
+        """The batch in memory that another process can have."""
+        return self._map(torch.Tensor.share_memory_)
+
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "EncodedBatch":
         clean: dict[str, Any] = {
-            name: None if part is None else part.to(device) for name, part in vars(self.clean).items()
+            name: part if part is None else change(part) for name, part in vars(self.clean).items()
         }
         rest: dict[str, Any] = {
-            name: None if part is None else part.to(device) for name, part in vars(self).items() if name != "clean"
+            name: None if part is None else change(part) for name, part in vars(self).items() if name != "clean"
         }
         return EncodedBatch(clean=JointLatents(**clean), **rest)
 
