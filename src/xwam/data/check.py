@@ -1,6 +1,6 @@
 """Check a data set before spending a GPU on it: every defect with its episode and row, and a picture of what was seen.
 
-    python -m xwam.data.check SOURCE --robot my_robot.json
+    python -m xwam.data.check SOURCE [--robot my_robot.json]
 
 `xwam check` is the same.
 """
@@ -16,6 +16,7 @@ from xwam.data.checks.dataset_check import check_dataset
 from xwam.data.checks.episode_check import CheckOptions, EpisodeResult
 from xwam.data.checks.picture_sheet import Gallery
 from xwam.data.dataset_map import DatasetMap
+from xwam.data.readers.open import open_dataset
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
@@ -40,8 +41,12 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
         if asked.output is not None:
             asked.output.mkdir(parents=True, exist_ok=True)  # rather now than after hours
         options = CheckOptions(asked.frames, asked.quick, asked.episodes)
-        robot = read_robot(asked.robot)
         dataset_map = None if asked.map is None else DatasetMap.read(asked.map)
+        if asked.robot is None:
+            with open_dataset(asked.source, map=dataset_map) as reader:
+                robot = reader.robot
+        else:
+            robot = read_robot(asked.robot)
         with tqdm(unit="episode", desc="checking", delay=DELAY, disable=None) as bar:
 
             def count(result: EpisodeResult) -> None:
@@ -69,7 +74,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", help="folder, or dataset on the hub: user/name")
-    add("--robot", required=True, help="name of a robot, or its JSON file")
+    add("--robot", help="name of a robot, or its JSON file (default: the one that the data set brings)")
     add("--map", type=Path, metavar="FILE", help="JSON file that says where columns and cameras are")
     add("--episodes", type=int, metavar="N", help="check so many, evenly over the data set (default: all)")
     add("--frames", type=int, default=1, metavar="K", help="decode every K-th frame (default: every frame)")
