@@ -20,13 +20,18 @@ def test_the_first_is_noted_and_the_handler_of_before_comes_back(number):
 
 
 def test_the_second_does_what_it_always_does():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs deaf to it
+
     def interrupt_twice():
         with StopSignals():
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupt_twice()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt_twice()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_another_thread_changes_nothing():
