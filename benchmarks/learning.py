@@ -1,6 +1,6 @@
 """Does it learn? A quarter of `small` on three tasks of the embedded world, in an hour of CPU.
 
-    OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/learning.py --work /tmp/learning --output benchmarks/results
+    OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/learning.py --work DIR --output benchmarks/results
 
 Stages: record, codec, encode, transformer, samples; then short runs: modes, branches, overfit. Each is skipped once it is done; the long ones go on
 where they were stopped. Everything follows from seeds.

@@ -1,6 +1,6 @@
 """A second robot on a base: what LoRA learns of it, on a base that was trained for another robot and on one that was not.
 
-    OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/lora.py --work /tmp/lora --output benchmarks/results
+    OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/lora.py --work DIR --output benchmarks/results
 
 The base is the embedded default, trained on the embedded robot: three cameras, tool poses, raw commands. The second robot is that of
 examples/09_your_robot.py in the same world: two cameras of other names, joints for state and command, vectors of 8 instead of 16 and 14.

@@ -1,30 +1,14 @@
-"""InternData-A1, ARX Lift-2 with R5a arms: a simulated robot with two arms, driven to absolute end-effector poses."""
+"""InternData-A1, ARX Lift-2 with R5a arms: recorded as the Split Aloha is, with another gripper."""
 
-from xwam.robots.spec import ArmSpec, CameraSpec, GripperSpec, RobotSpec
+from dataclasses import replace
+
+from xwam.robots.spec import GripperSpec
+from xwam.robots.specs import interna1_aloha
 
 _GRIPPER = GripperSpec(command_open=0.088, command_closed=0.0)  # metres between the fingers
 
-SPEC = RobotSpec(
+SPEC = replace(
+    interna1_aloha.SPEC,
     name="interna1_lift2",
-    arms=(
-        ArmSpec(name="left", gripper=_GRIPPER, model_from_tool=None),
-        ArmSpec(name="right", gripper=_GRIPPER, model_from_tool=None),
-    ),
-    cameras=(
-        CameraSpec("head", (480, 640)),
-        CameraSpec("hand_left", (480, 640), arm="left"),
-        CameraSpec("hand_right", (480, 640), arm="right"),
-    ),
-    command_kind="absolute_end_effector",
-    control_period=1 / 30,
-    state_slots=tuple(range(16)),
-    action_slots=tuple(range(14)),
-    model_from_base=None,
-    source="InternRobotics/InternData-A1 on the Hugging Face Hub and its discussion 5; InternDataEngine documentation",
-    notes=(
-        "The end effector is link6, the last link of the arm, before the tool centre point; both arms are in the frame of the robot.",
-        "How the X-WAM paper turned base and tool axes into the model's is not public.",
-        "Sizes of images are assumed; the data set says its own.",
-        "The stroke of the gripper is the maintainers' word; a few recordings open less far.",
-    ),
+    arms=tuple(replace(arm, gripper=_GRIPPER) for arm in interna1_aloha.SPEC.arms),
 )
