@@ -15,7 +15,8 @@ LAYERS = (
     {"errors", "utils"},
     {"structures", "geometry", "checkpoints"},
     {"robots"},
-    {"models", "export", "envs", "data"},
+    {"futures"},
+    {"models", "metrics", "export", "envs", "data"},
     {"schedulers"},
     {"loaders"},
     {"pipelines"},
@@ -74,6 +75,14 @@ def test_the_robot_side_needs_no_torch():
         "xwam.envs.recorded",
         "xwam.export.actions",
         "xwam.export.video",
+        "xwam.export.depth_images",
+        "xwam.export.future_folder",
+        "xwam.export.points",
+        "xwam.export.rerun",
+        "xwam.futures.future",
+        "xwam.futures.checks",
+        "xwam.robots.camera_formats",
+        "xwam.robots.hand_eye",
     ]
     assert not _loads(modules, "torch")
     assert _loads([*modules, "xwam.models.joint_latents"], "torch"), "this test can fail"

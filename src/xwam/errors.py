@@ -24,6 +24,18 @@ class ObservationError(XWAMError, ValueError):
     """An observation that does not fit the robot: the message names the field, what was expected and what came."""
 
 
+class DepthCalibrationError(XWAMError, ValueError):
+    """Depth without a unit that cannot be brought to metres; the message says why.
+
+    Args:
+        reason (`str`): Why, as the end of a sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The depth cannot be calibrated: {reason}.")
+
+
 class CheckpointError(XWAMError, ValueError):
     """A checkpoint folder that must not or cannot be loaded; children say why."""
 

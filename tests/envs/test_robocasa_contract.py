@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 from xwam.envs import robosuite_import
 from xwam.envs.base import Environment
 from xwam.envs.robocasa import RoboCasaEnvironment
-from xwam.envs.robocasa_frames import matrix_from_quaternion, pose_matrix
+from xwam.envs.robocasa_frames import matrix_from_quaternion
 from xwam.envs.robocasa_tasks import MUJOCO, NUMPY, STEP_LIMITS, TASKS, release_seed
 from xwam.envs.robosuite_views import RobosuiteViews
+from xwam.robots.camera_formats import pose_matrix
 from xwam.robots.observation_checks import check_observation
 from xwam.robots.registry import get_robot
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from xwam.envs.base import Environment
-from xwam.envs.robocasa_frames import invert_pose, matrix_from_quaternion, pose_matrix
+from xwam.envs.robocasa_frames import matrix_from_quaternion
 from xwam.envs.robocasa_tasks import CAMERAS, PARTS, STATIC_CAMERAS
 from xwam.envs.robosuite_demonstrations import list_demonstrations, load_demonstration, write_demonstrations
 from xwam.envs.robosuite_world import RobosuiteWorld, add_static_cameras
 from xwam.policies.closed_loop import run_episode
 from xwam.policies.robosuite_expert import RobosuiteExpert
+from xwam.robots.camera_formats import camera_from_robosuite, invert_pose, pose_matrix
 from xwam.robots.observation_checks import check_observation
 
 pytestmark = [
@@ -96,6 +97,23 @@ def test_the_wrist_camera_hangs_at_the_official_matrix(world):
         observation = world.observe(with_images=False)
         camera = observation.cameras["robot0_eye_in_hand"].base_from_camera
         np.testing.assert_allclose(pose_of(observation) @ EE_TO_CAM @ OPENGL, camera, rtol=0, atol=1e-6)
+
+
+def test_robosuites_own_matrices_become_our_calibration(world):
+    from robosuite.utils.camera_utils import get_camera_extrinsic_matrix, get_camera_intrinsic_matrix
+
+    observation = world.reset(1)
+    sim, base_from_world = world._simulation.sim, invert_pose(world._world_from_base)
+    for name in CAMERAS:
+        size = observation.depths[name].shape
+        imported = camera_from_robosuite(
+            get_camera_intrinsic_matrix(sim, name, *size),
+            get_camera_extrinsic_matrix(sim, name),
+            size,
+            base_from_world=base_from_world,
+        )
+        np.testing.assert_allclose(imported.intrinsics, observation.cameras[name].intrinsics)
+        np.testing.assert_allclose(imported.base_from_camera, observation.cameras[name].base_from_camera, atol=1e-9)
 
 
 def test_static_cameras_are_robocasas(world):

@@ -7,6 +7,7 @@ import torch
 from xwam.geometry.cameras import (
     center_crop_box,
     crop_intrinsics,
+    cropped_intrinsics,
     model_intrinsics,
     project_points,
     resize_intrinsics,
@@ -74,6 +75,11 @@ def test_a_pixel_keeps_its_ray_when_the_image_is_resized():
     torch.testing.assert_close(resized[:2], pixel[:2] * torch.tensor([0.5, 2.0], dtype=torch.float64))
 
 
+def test_a_matrix_of_whole_numbers_is_not_resized_by_whole_numbers():
+    with pytest.raises(ValueError, match=r"`intrinsics` must be floating point, but has dtype torch.int64"):
+        resize_intrinsics(torch.tensor([[100, 0, 50], [0, 100, 50], [0, 0, 1]]), (100, 100), (125, 150))
+
+
 def test_a_crop_shifts_the_pixels():
     ray = torch.tensor([0.1, -0.05, 1.0], dtype=torch.float64)
     shift = (_intrinsics(9, 9) - crop_intrinsics(_intrinsics(9, 9), top=2, left=3)) @ ray
@@ -91,6 +97,53 @@ def test_a_crop_shifts_the_pixels():
 )
 def test_the_crop_rounds_down(size, box):
     assert center_crop_box(size, 0.95) == box
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_resize_and_crop_moves_a_pixel_as_a_ruler_would(seed):
+    """Plain twin: the pixel of a ray, step by step, each edge taken to an edge."""
+    generator = np.random.default_rng(seed)
+    (h0, w0), (h1, w1) = generator.integers(20, 600, (2, 2)).tolist()
+    top, left = int(generator.integers(0, h1 // 2)), int(generator.integers(0, w1 // 2))
+    height, width = int(generator.integers(4, h1 - top + 1)), int(generator.integers(4, w1 - left + 1))
+    own = np.array(
+        [
+            [generator.uniform(50, 900), generator.normal(), w0 / 2 + 7],
+            [0, generator.uniform(50, 900), h0 / 3],
+            [0, 0, 1],
+        ]
+    )
+    ray = np.array([*generator.uniform(-0.5, 0.5, 2), 1.0])
+
+    u, v = (own @ ray)[:2]
+    u, v = u / w0 * w1 - left, v / h0 * h1 - top
+    expected = [u / width * w1, v / height * h1, 1]
+    matrix = cropped_intrinsics(torch.from_numpy(own), (h0, w0), (h1, w1), (top, left, height, width)).numpy()
+    np.testing.assert_allclose(matrix @ ray, expected, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_camera_and_any_pose_agree_with_a_loop_over_pixels(seed):
+    generator = torch.Generator().manual_seed(seed)
+    height, width = torch.randint(3, 9, (2,), generator=generator).tolist()
+    noise = torch.rand(2, 8, dtype=torch.float64, generator=generator)
+    matrices, poses = [], []
+    for row in noise:
+        matrices.append(_intrinsics(height, width, 20 + 100 * float(row[0])))
+        matrices[-1][0, 1] = row[1]  # skewed
+        poses.append(rigid_transform(axis_angle_to_matrix(6 * row[2:5] - 3), row[5:8]))
+    depth = torch.rand(2, height, width, dtype=torch.float64, generator=generator) + 0.1
+    points = unproject_depth(depth, torch.stack(matrices), torch.stack(poses))
+    for view in range(2):
+        expected = _loop_unprojection(depth[view].numpy(), matrices[view].numpy(), poses[view].numpy())
+        np.testing.assert_allclose(points[view].numpy(), expected, atol=1e-12)
+
+
+def test_a_singular_camera_matrix_is_named_by_its_view():
+    intrinsics = torch.stack([_intrinsics(4, 4), torch.diag(torch.tensor([0.0, 0, 1], dtype=torch.float64))])
+    poses = torch.eye(4, dtype=torch.float64).expand(2, 4, 4)
+    with pytest.raises(ValueError, match=r"`intrinsics` must be invertible, but is singular in views \[1\]"):
+        unproject_depth(torch.ones(2, 4, 4, dtype=torch.float64), intrinsics, poses)
 
 
 def test_robocasa_intrinsics_follow_the_floors_of_the_release():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from xwam.envs.robocasa_frames import pose_matrix, quaternion_from_matrix
+from xwam.envs.robocasa_frames import quaternion_from_matrix
 from xwam.policies.base import Policy
 from xwam.policies.robosuite_expert import CLEARANCE, CLOSED, GRASP_STEPS, OPEN, PLANS, RobosuiteExpert, grasp_axes
+from xwam.robots.camera_formats import pose_matrix
 from xwam.robots.registry import get_robot
 from xwam.structures import ArmState, Observation
 

@@ -10,7 +10,7 @@ from robot_samples import complete_spec, make_observation, make_states
 from xwam.envs.mujoco_world import MujocoWorld
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.geometry.cameras import model_intrinsics
-from xwam.robots.calibration import view_intrinsics, view_poses
+from xwam.robots.calibration import known_intrinsics, known_poses, view_intrinsics, view_poses, with_calibration
 from xwam.robots.observation_checks import check_observation
 from xwam.structures import Camera
 
@@ -118,3 +118,63 @@ def test_the_embedded_world_is_where_its_spec_says():
         np.testing.assert_allclose(reported.intrinsics, camera.intrinsics, atol=1e-6)
         depth = observation.depths[camera.name]
         assert ((depth >= camera.depth_range[0]) & (depth <= camera.depth_range[1])).mean() > 0.99
+
+
+def test_what_is_known_is_what_the_views_are_given():
+    spec = complete_spec("mujoco_panda")
+    observation, states = make_observation(spec), make_states(spec, 3)
+    names = [camera.name for camera in spec.cameras]
+    matrices, poses = known_intrinsics(spec, observation), known_poses(spec, observation, states)
+    assert list(matrices) == list(poses) == names
+    np.testing.assert_array_equal(np.stack(list(matrices.values())), view_intrinsics(spec, observation).numpy())
+    np.testing.assert_array_equal(
+        np.stack(list(poses.values()), axis=1), view_poses(spec, observation, states).numpy()
+    )
+    silent = replace(observation, cameras={})
+    assert list(known_intrinsics(spec, silent)) == names
+    assert list(known_poses(spec, silent, states)) == [VIEW]
+
+
+def test_a_pose_of_a_standing_camera_can_be_changed_at_one_frame():
+    spec = complete_spec("mujoco_panda")
+    pose = known_poses(spec, make_observation(spec), make_states(spec, 2))["robot0_agentview_left"]
+    pose[0, 0, 3] += 1
+    assert pose[0, 0, 3] - pose[1, 0, 3] == pytest.approx(1)
+
+
+def test_a_robot_takes_calibration_for_some_of_its_cameras():
+    spec = complete_spec("ac_one")
+    assert "cameras.main.intrinsics" in spec.unknown
+    matrix = np.array([[300.0, 0, 165], [0, 300, 125], [0, 0, 1]])
+    pose = np.diag([1.0, -1, -1, 1])
+    arm = next(camera.name for camera in spec.cameras if camera.arm is not None)
+    known = with_calibration(
+        spec, intrinsics={"main": matrix}, base_from_camera={"main": pose}, tool_from_camera={arm: pose}
+    )
+    lacking = {path for path in spec.unknown if path.startswith("cameras.")}
+    assert lacking - set(known.unknown) == {
+        "cameras.main.intrinsics",
+        "cameras.main.base_from_camera",
+        f"cameras.{arm}.tool_from_camera",
+    }
+    main = next(camera for camera in known.cameras if camera.name == "main")
+    np.testing.assert_array_equal(np.array(main.intrinsics), matrix)
+    assert with_calibration(known) == known
+
+
+def test_calibration_that_fits_no_camera_is_refused():
+    spec = complete_spec("ac_one")
+    arm = next(camera.name for camera in spec.cameras if camera.arm is not None)
+    far = np.eye(4)
+    far[2, 3] = 812.0
+    for given, text in (
+        ({"intrinsics": {"front": np.eye(3)}}, r"`intrinsics` has \['front'\], but the cameras of 'ac_one' are"),
+        ({"intrinsics": {"main": np.eye(3)}}, r"'main' is not valid: `intrinsics` .* divided by the image size"),
+        ({"intrinsics": {"main": np.diag([0.0, 0, 1])}}, "singular"),
+        ({"base_from_camera": {"main": far}}, r"`base_from_camera` .* is it in millimetres"),
+        ({"base_from_camera": {arm: np.eye(4)}}, "only for a camera that no arm carries"),
+        ({"tool_from_camera": {"main": np.eye(4)}}, "needs `arm`"),
+        ({"tool_from_camera": {arm: np.diag([1.0, 1, -1, 1])}}, "reflection"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            with_calibration(spec, **given)

@@ -20,7 +20,7 @@ NAMES = [camera.name for camera in SPEC.cameras]
 @pytest.mark.parametrize("boxes", [None, BOXES])
 def test_frames_and_levels_are_those_of_the_release(boxes: list | None):
     clip = make_clip(SPEC, is_metric=False)
-    encoded = PROCESSOR.encode_clip(clip, boxes=boxes)
+    encoded = RobotProcessor(replace(SPEC, depth_encoding="relative")).encode_clip(clip, boxes=boxes)
     assert encoded.frames.shape == encoded.depth_images.shape == (3, 5, 3, 32, 48)
     for view, name in enumerate(NAMES):
         box = boxes[view] if boxes else center_crop_box(SPEC.image_size, 0.95)
@@ -40,19 +40,29 @@ def test_without_a_crop_pictures_are_only_resized():
     )
 
 
-def test_metres_become_inverse_depth_and_the_mask_tells_where():
+@pytest.mark.parametrize("encoding", ["inverse", "linear", "relative"])
+def test_metres_are_drawn_as_declared_and_the_mask_tells_where(encoding: str):
     clip = make_clip(SPEC)
-    encoded = PROCESSOR.encode_clip(clip, boxes=[(0, 0, 32, 48)] * 3)
+    processor = RobotProcessor(replace(SPEC, depth_encoding=encoding))
+    encoded = processor.encode_clip(clip, boxes=[(0, 0, 32, 48)] * 3)
     rows = np.floor((np.arange(32) + 0.5) * SIZE[0] / 32).astype(int)
     columns = np.floor((np.arange(48) + 0.5) * SIZE[1] / 48).astype(int)
     for view, camera in enumerate(SPEC.cameras):
         near, far = camera.depth_range
         metres = clip.depths[camera.name][:, rows][:, :, columns]
         valid = (metres >= near) & (metres <= far)
-        expected = 2 * (1 / metres[valid].astype(np.float64) - 1 / far) / (1 / near - 1 / far) - 1
+        seen = metres[valid].astype(np.float64)
+        level = (far - seen) / (far - near) if encoding == "linear" else (1 / seen - 1 / far) / (1 / near - 1 / far)
         np.testing.assert_array_equal(encoded.depth_mask[view], valid)
-        np.testing.assert_allclose(encoded.depth_images[view, :, 0].numpy()[valid], expected, atol=1e-5)
+        np.testing.assert_allclose(encoded.depth_images[view, :, 0].numpy()[valid], 2 * level - 1, atol=1e-5)
         assert encoded.depth_images[view].isfinite().all()
+
+
+@pytest.mark.parametrize("encoding", ["inverse", "linear"])
+def test_depth_without_a_unit_is_not_taken_for_metres(encoding: str):
+    spec = replace(SPEC, depth_encoding=encoding)
+    with pytest.raises(DataError, match=r"has no unit, but 'mujoco_panda' declares .* between 0.3 and 5.0 m; declare"):
+        RobotProcessor(spec).encode_clip(make_clip(spec, is_metric=False))
 
 
 def test_holes_of_any_kind_are_masked_and_finite():

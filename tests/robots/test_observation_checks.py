@@ -201,10 +201,27 @@ def test_poses_of_a_robot_in_joints_are_refused():
 
 
 def test_depth_of_a_robot_that_measures_none_is_refused():
-    spec = complete_spec("robotwin")
+    spec = replace(complete_spec("robotwin"), depth_encoding="inverse")
     depths = {"head_camera": np.ones((240, 320), np.float32)}
     with pytest.raises(ObservationError, match=r"`depths` holds \['head_camera'\], which this robot has not"):
         check_observation(spec, replace(make_observation(spec), depths=depths))
+
+
+def test_a_robot_of_relative_depth_may_bring_what_its_cameras_measure():
+    """Depth of some cameras, without a range: that is what its images are calibrated on."""
+    spec = complete_spec("robotwin")
+    good = np.where(np.arange(320) < 230, np.nan, np.linspace(0.3, 5, 320))[None].repeat(240, 0).astype(np.float32)
+    check_observation(spec, replace(make_observation(spec), depths={"head_camera": good}))
+    for depth, text in (
+        (1000 * good, r"`depths\['head_camera'\]` must be in metres: the median is 4.*, which no robot's camera sees"),
+        (np.full((240, 320), 800, np.uint16), "floating point metres"),
+        (good[:200], r"must have shape \(240, 320\)"),
+        (-good, "must not be negative"),
+    ):
+        with pytest.raises(ObservationError, match=text):
+            check_observation(spec, replace(make_observation(spec), depths={"head_camera": depth}))
+    with pytest.raises(ObservationError, match=r"`depths` holds \['top'\], which this robot has not"):
+        check_observation(spec, replace(make_observation(spec), depths={"top": good}))
 
 
 def test_a_single_state_is_checked_under_its_own_name():

@@ -171,6 +171,39 @@ def test_a_view_without_a_depth_sensor_is_masked_and_nothing_stands_for_it():
     assert encoded.depth_images is None
 
 
+def test_measured_depth_is_drawn_as_the_robot_declares():
+    spec = complete_spec("mujoco_panda")
+    observation = make_observation(spec)
+    depths = {name: np.full_like(depth, 1.0) for name, depth in observation.depths.items()}
+    for encoding, level in (
+        ("inverse", (1 / 1 - 1 / 5) / (1 / 0.3 - 1 / 5)),
+        ("linear", (5 - 1) / (5 - 0.3)),
+        ("relative", (1 / 1 - 1 / 5) / (1 / 0.3 - 1 / 5)),
+    ):
+        processor = RobotProcessor(replace(spec, depth_encoding=encoding))
+        images = processor.encode_observation(replace(observation, depths=depths)).depth_images
+        torch.testing.assert_close(images[0], torch.full((3, 128, 160), 2 * level - 1))
+
+
+def test_depth_that_has_no_range_is_checked_but_not_drawn():
+    spec = complete_spec("robotwin")
+    depths = {"head_camera": np.ones((240, 320), np.float32)}
+    encoded = RobotProcessor(spec).encode_observation(replace(make_observation(spec), depths=depths))
+    assert encoded.depth_images is None
+    assert not encoded.depth_mask.any()
+
+
+@pytest.mark.parametrize("encoding", ["inverse", "linear", "relative"])
+def test_the_depth_encoding_is_saved_with_the_processor(encoding, tmp_path):
+    RobotProcessor(replace(complete_spec("mujoco_panda"), depth_encoding=encoding)).save_pretrained(tmp_path)
+    file = tmp_path / "robot_processor_config.json"
+    assert RobotProcessor.from_pretrained(tmp_path).spec.depth_encoding == encoding
+    content = json.loads(file.read_text())
+    assert content["spec"].pop("depth_encoding") == encoding
+    file.write_text(json.dumps(content))
+    assert RobotProcessor.from_pretrained(tmp_path).spec.depth_encoding == "inverse", "files of older versions"
+
+
 def test_an_observation_without_depth_has_neither_images_nor_a_mask():
     spec = complete_spec("mujoco_panda")
     encoded = RobotProcessor(spec).encode_observation(replace(make_observation(spec), depths={}))

@@ -96,6 +96,11 @@ BROKEN = {
         _set("cameras", 2, "base_from_camera", np.eye(4).tolist()),
         r"only for a camera that no arm carries",
     ),
+    "unknown depth encoding": (
+        _set("depth_encoding", "disparity"),
+        r"`depth_encoding` must be one of \['inverse', 'linear', 'relative'\], but is 'disparity'",
+    ),
+    "number as depth encoding": (_set("depth_encoding", 8), r"`depth_encoding` must be a string, but is 8"),
     "depth range upside down": (_set("cameras", 0, "depth_range", [3.0, 0.1]), r"0 < near < far"),
     "base frame mirrored": (
         _set("model_from_base", MIRROR),
@@ -161,6 +166,12 @@ def test_fields_with_defaults_may_be_left_out():
     arm = ArmSpec.from_dict({"name": "left", "gripper": {"command_open": 1, "command_closed": 0}})
     assert arm == ArmSpec("left", GripperSpec(1.0, 0.0))
     assert isinstance(arm, Record)
+
+
+def test_a_robot_saved_before_depth_had_a_declared_encoding_has_inverse_depth():
+    data = _data()
+    assert data.pop("depth_encoding") == "inverse"
+    assert RobotSpec.from_dict(data).depth_encoding == "inverse"
 
 
 def test_commands_have_columns_and_units():

@@ -100,3 +100,10 @@ def test_the_tool_axes_of_robotwin_are_renamed_as_the_release_says():
         model_from_tool = np.array(arm.model_from_tool)
         for index, own in enumerate((z, -y, x)):  # the model's axes in the robot's tool frame are the rows
             np.testing.assert_array_equal(model_from_tool[index], own)
+
+
+def test_depth_of_every_robot_but_the_embedded_one_has_no_unit():
+    """The release's depth videos have 8 bits and no scale."""
+    encodings = {name: get_robot(name).depth_encoding for name in list_robots()}
+    assert encodings.pop("mujoco_panda") == "inverse"
+    assert set(encodings.values()) == {"relative"}

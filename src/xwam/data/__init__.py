@@ -10,4 +10,5 @@ video          frames out of and into mp4, by their number, damage noticed
 dataset_map    which columns of a foreign data set are what
 lerobot_layout where LeRobot's files lie and what they are named
 depth_codes    depth in metres as 12-bit codes and back
+level_codes    the same for depth without a unit
 """

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xwam.robots.camera_formats import intrinsics_from_mujoco
+
 MAX_SIZE = (960, 1280)  # pixels
 SAMPLES = (0, 2, 4, 8)
 FARTHEST = 6.0  # metres; beyond begins the box that the sky is painted on, which has a depth in OpenGL's buffer
@@ -82,10 +84,8 @@ class RGBDRenderer:
         return self._draw(data, camera, flat)[1]
 
     def intrinsics(self, camera: str) -> np.ndarray:
-        r"""Camera matrix `(3, 3)` in pixels: \(f = H / (2 \tan(fov_y / 2))\), centre of the first pixel at (0.5, 0.5)."""
-        height, width = self.image_size
-        focal = 0.5 * height / np.tan(0.5 * np.deg2rad(self._model.cam(camera).fovy[0]))
-        return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+        """Camera matrix `(3, 3)` in pixels, centre of the first pixel at (0.5, 0.5)."""
+        return intrinsics_from_mujoco(self._model, camera, self.image_size)
 
     def close(self) -> None:
         """Free the OpenGL context while the interpreter still can; calling it twice is harmless."""

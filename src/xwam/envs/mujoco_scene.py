@@ -9,6 +9,7 @@ import numpy as np
 
 from xwam.envs.mujoco_placement import CUBE_AREA, DISTRACTOR_AREA, OBJECT_RADIUS, PARKING, Placement, quaternion_of_yaw
 from xwam.envs.mujoco_randomization import Appearance
+from xwam.robots.camera_formats import OPENCV_FROM_OPENGL
 from xwam.structures import ArmState
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ MOST_DISTRACTORS = 4
 DISTRACTOR_TRIES = 500
 SITES = ("tool", "knob", "drawer_inside", "button_top")
 STATIC_CAMERAS = ("robot0_agentview_left", "robot0_agentview_right")
-
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])  # its own inverse
 
 
 class TabletopScene:
@@ -103,7 +102,8 @@ class TabletopScene:
         if name == "tool":
             position, rotation = self.data.site(name).xpos, self.data.site(name).xmat.reshape(3, 3)
         else:
-            position, rotation = self.data.cam(name).xpos, self.data.cam(name).xmat.reshape(3, 3) @ OPENCV_FROM_OPENGL
+            camera = self.data.cam(name)
+            position, rotation = camera.xpos, camera.xmat.reshape(3, 3) @ OPENCV_FROM_OPENGL[:3, :3]
         base = self.data.body("base")
         base_from_world = base.xmat.reshape(3, 3).T
         pose = np.eye(4)

@@ -16,7 +16,6 @@ from xwam.structures import ArmState
 
 COMMAND_COLUMNS = 7  # translation, axis-angle, gripper
 STATE_SIZE = 16  # position, quaternion, opening, and eight numbers of an arm that is not there
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # its own inverse
 RELEASE_FROM_TOOL = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # +90° about z, taken back
 
 
@@ -53,19 +52,6 @@ def unpad_command(padded: np.ndarray) -> np.ndarray:
     return np.array(padded[:COMMAND_COLUMNS])
 
 
-def pose_matrix(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Rigid transform `(4, 4)` of a position `(3,)` and a rotation `(3, 3)`, or nine numbers, row by row."""
-    pose = np.eye(4)
-    pose[:3, 3], pose[:3, :3] = position, np.reshape(rotation, (3, 3))
-    return pose
-
-
-def invert_pose(pose: np.ndarray) -> np.ndarray:
-    """Inverse `(4, 4)` of a rigid transform."""
-    rotation = pose[:3, :3].T
-    return pose_matrix(-rotation @ pose[:3, 3], rotation)
-
-
 def quaternion_from_matrix(rotation: np.ndarray) -> np.ndarray:
     """Quaternion (w, x, y, z) of a rotation `(3, 3)`; the first number that is not zero is positive."""
     products = _quaternion_products(rotation)
@@ -95,13 +81,6 @@ def arm_state(base_from_tool: np.ndarray, finger: float, finger_limit: float) ->
         quaternion=quaternion_from_matrix(base_from_tool[:3, :3]),
         gripper=float(finger / finger_limit),
     )
-
-
-def intrinsics(fov: float, image_size: tuple[int, int]) -> np.ndarray:
-    """Camera matrix `(3, 3)` of a vertical angle in degrees; square pixels, the first centred at (0.5, 0.5)."""
-    height, width = image_size
-    focal = 0.5 * height / np.tan(0.5 * np.deg2rad(fov))
-    return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
 
 
 def release_state(state: ArmState) -> np.ndarray:

@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from xwam.envs.base import StepResult
-from xwam.envs.robocasa_frames import arm_state, check_command, invert_pose, pad_command, pose_matrix
+from xwam.envs.robocasa_frames import arm_state, check_command, pad_command
 from xwam.envs.robocasa_tasks import CAMERAS, IMAGE_SIZE, PARTS
 from xwam.envs.robosuite_demonstrations import check_demonstration
 from xwam.envs.robosuite_views import RobosuiteViews
+from xwam.robots.camera_formats import invert_pose, pose_matrix
 from xwam.robots.registry import get_robot
 from xwam.robots.spec import RobotSpec
 from xwam.structures import ArmState, Observation

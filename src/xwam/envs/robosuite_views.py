@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xwam.envs.robocasa_frames import OPENCV_FROM_OPENGL, intrinsics, pose_matrix
+from xwam.robots.camera_formats import camera_from_mujoco
 from xwam.structures import Camera
 
 MAX_GEOMS = 10_000  # of a rendered scene, as robosuite has it
@@ -50,9 +50,7 @@ class RobosuiteViews:
 
     def calibration(self, camera: str, base_from_world: np.ndarray) -> Camera:
         """Intrinsics of the image and the camera's pose in the base frame, OpenCV axes."""
-        place = self._data.cam(camera)
-        base_from_camera = base_from_world @ pose_matrix(place.xpos, place.xmat) @ OPENCV_FROM_OPENGL
-        return Camera(intrinsics(float(self._model.cam(camera).fovy[0]), self._image_size), base_from_camera)
+        return camera_from_mujoco(self._model, self._data, camera, self._image_size, base=base_from_world)
 
     def refresh(self) -> None:
         """Recompute where everything is from the joints; nothing that the next step depends on changes.

@@ -194,7 +194,7 @@ class RoboTwinEnvironment:
         return Observation(
             images={name: np.ascontiguousarray(view["rgb"]) for name, view in own.items() if "rgb" in view},
             depths={name: depth_in_metres(view["depth"]) for name, view in own.items() if "depth" in view},
-            cameras={name: camera_of(view) for name, view in own.items()},
+            cameras={camera.name: camera_of(own[camera.name], camera.size) for camera in self.robot.cameras},
             arms=arms,
             instruction=str(self._task.get_instruction()),
             time=self._task.take_action_cnt * float(self.robot.control_period or 0),

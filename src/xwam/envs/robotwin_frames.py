@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from xwam.robots.camera_formats import camera_from_sapien
 from xwam.structures import ArmState, Camera
 
 ARMS = ("left", "right")
-OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # its own inverse
 UNIT_TOLERANCE = 1e-3  # of the length of a commanded quaternion
-POSE_TOLERANCE = 1e-4  # metres and cosines, between the two poses that RoboTwin reports of one camera
 
 
 def arm_states(endpose: Mapping[str, Any]) -> dict[str, ArmState]:
@@ -59,31 +58,19 @@ def depth_in_metres(depth: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(metres) & (metres > 0), metres, 0.0).astype(np.float32)
 
 
-def camera_of(view: Mapping[str, Any]) -> Camera:
+def camera_of(view: Mapping[str, Any], size: tuple[int, int]) -> Camera:
     """Calibration of one entry of `get_obs()["observation"]`.
 
     Args:
         view (`Mapping[str, Any]`): `intrinsic_cv` `(3, 3)`; `extrinsic_cv` `(3, 4)`, from the world to OpenCV axes; and
             `cam2world_gl` `(4, 4)`, the pose with OpenGL axes.
+        size (`tuple[int, int]`): Size (H, W) of its images.
 
     Raises:
-        ValueError: If the two poses are not of the same camera, or a matrix has another shape.
+        ValueError: If the two poses are not of the same camera, or a matrix is none of a camera.
     """
-    intrinsics = _matrix(view, "intrinsic_cv", (3, 3))
-    world_from_camera = invert_extrinsic(_matrix(view, "extrinsic_cv", (3, 4)))
-    rendered = _matrix(view, "cam2world_gl", (4, 4)) @ OPENCV_FROM_OPENGL
-    difference = float(np.abs(world_from_camera - rendered).max())
-    if difference > POSE_TOLERANCE:
-        raise ValueError(f"`extrinsic_cv` and `cam2world_gl` must be one pose but differ by {difference:.3g}.")
-    return Camera(intrinsics, world_from_camera)
-
-
-def invert_extrinsic(camera_from_world: np.ndarray) -> np.ndarray:
-    """Pose `(4, 4)` of a camera whose extrinsic matrix is `(3, 4)`: the rotation transposed, the origin taken back."""
-    rotation, translation = camera_from_world[:, :3], camera_from_world[:, 3]
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation.T, -rotation.T @ translation
-    return pose
+    poses = {name: view[name] for name in ("extrinsic_cv", "cam2world_gl")}
+    return camera_from_sapien(view["intrinsic_cv"], size, **poses)
 
 
 def _arm_state(pose: Any, gripper: Any) -> ArmState:
@@ -91,10 +78,3 @@ def _arm_state(pose: Any, gripper: Any) -> ArmState:
     if values.shape != (7,):
         raise ValueError(f"An end pose must be seven numbers but has shape {values.shape}.")
     return ArmState(position=values[:3], quaternion=values[3:], gripper=float(gripper))
-
-
-def _matrix(view: Mapping[str, Any], name: str, shape: tuple[int, int]) -> np.ndarray:
-    matrix = np.asarray(view[name], dtype=np.float64)
-    if matrix.shape != shape:
-        raise ValueError(f"`{name}` must have shape {shape} but has shape {matrix.shape}.")
-    return matrix

@@ -23,7 +23,7 @@ def unproject_depth(depth: torch.Tensor, intrinsics: torch.Tensor, world_from_ca
         `torch.Tensor` of shape `(V, H, W, 3)`: Points in the world frame, in metres.
 
     Raises:
-        ValueError: If the numbers of views differ or a matrix has the wrong size.
+        ValueError: If the numbers of views differ, a matrix has the wrong size, or a camera matrix is singular.
     """
     sizes = expect_shapes(
         depth=(depth, "V H W"), intrinsics=(intrinsics, "V 3 3"), world_from_camera=(world_from_camera, "V 4 4")
@@ -33,10 +33,19 @@ def unproject_depth(depth: torch.Tensor, intrinsics: torch.Tensor, world_from_ca
     vv, uu = torch.meshgrid(v, u, indexing="ij")
     pixels = torch.stack([uu, vv, torch.ones_like(uu)], dim=-1)  # (H, W, 3)
 
-    rays = torch.einsum("vij,hwj->vhwi", torch.linalg.inv(intrinsics), pixels)
+    rays = torch.einsum("vij,hwj->vhwi", _inverse(intrinsics), pixels)
     camera_points = rays * depth[..., None]  # (V, H, W, 3)
     rotation, translation = world_from_camera[:, :3, :3], world_from_camera[:, :3, 3]
     return torch.einsum("vij,vhwj->vhwi", rotation, camera_points) + translation[:, None, None]
+
+
+def _inverse(intrinsics: torch.Tensor) -> torch.Tensor:
+    inverse, failed = torch.linalg.inv_ex(intrinsics)
+    if failed.any():
+        raise ValueError(
+            f"`intrinsics` must be invertible, but is singular in views {failed.nonzero()[:, 0].tolist()}."
+        )
+    return inverse
 
 
 def project_points(
@@ -69,7 +78,12 @@ def resize_intrinsics(intrinsics: torch.Tensor, size: tuple[int, int], new_size:
     """Camera matrices `(..., 3, 3)` after an image of `size` (H, W) is resized to `new_size`.
 
     Exact for a resize that maps pixel edges to pixel edges, such as bilinear without aligned corners.
+
+    Raises:
+        ValueError: If the matrices hold whole numbers, which no scale fits.
     """
+    if not intrinsics.is_floating_point():
+        raise ValueError(f"`intrinsics` must be floating point, but has dtype {intrinsics.dtype}.")
     scale = intrinsics.new_tensor([new_size[1] / size[1], new_size[0] / size[0], 1.0])
     return scale[:, None] * intrinsics
 

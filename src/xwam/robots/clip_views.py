@@ -10,7 +10,7 @@ from xwam.geometry.cameras import cropped_intrinsics, wrist_camera_pose
 from xwam.geometry.depth import depth_to_image
 from xwam.geometry.rotations import quaternion_to_matrix
 from xwam.geometry.transforms import rigid_transform
-from xwam.robots.images import CropBox, video_to_depths, video_to_frames
+from xwam.robots.images import CropBox, drawn_encoding, video_to_depths, video_to_frames
 from xwam.robots.spec import CameraSpec, RobotSpec
 from xwam.structures import Clip
 
@@ -37,12 +37,13 @@ def encode_clip_depths(
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Depth images `(V, F, 3, H, W)`, three equal channels over one memory, and the mask `(V, F, H, W)` of what was measured.
 
-    Metres become inverse depth between the planes of the camera, as at inference. Depth without a unit keeps its levels,
-    and all of it counts.
+    Metres are drawn between the planes of the camera, as at inference. Depth without a unit keeps its levels, and all of it
+    counts.
 
     Raises:
         ValueError: If a video has another form or another number of frames.
-        DataError: If there is depth in metres of a camera without a range.
+        DataError: If there is depth in metres of a camera without a range, or depth without a unit of a robot that would
+            take it for metres.
     """
     if not clip.depths and not clip.relative_depths:
         return None, None
@@ -53,10 +54,11 @@ def encode_clip_depths(
         if name in clip.depths:
             maps = _video(spec, f"depths[{name!r}]", clip.depths[name], "float32", 3)
             metres = video_to_depths(maps, spec.image_size, box)
-            near, far = (torch.full((len(metres),), plane) for plane in _planes(camera, clip.source))
-            image, mask[view] = depth_to_image(metres, near, far)
+            planes = _planes(camera, clip.source)
+            image, mask[view] = depth_to_image(metres, *planes, drawn_encoding(spec))
             images[view] = image[:, :1]
         elif name in clip.relative_depths:
+            _expect_relative(spec, camera, clip.source)
             levels = _video(spec, f"relative_depths[{name!r}]", clip.relative_depths[name], "uint8", 3)
             images[view, :, 0] = video_to_depths(levels, spec.image_size, box).div_(127.5).sub_(1)
             mask[view] = True
@@ -120,6 +122,16 @@ def _planes(camera: CameraSpec, source: str) -> tuple[float, float]:
             feature=camera.name,
         )
     return camera.depth_range
+
+
+def _expect_relative(spec: RobotSpec, camera: CameraSpec, source: str) -> None:
+    if spec.depth_encoding != "relative" and camera.depth_range is not None:
+        raise DataError(
+            f"The depth has no unit, but {spec.name!r} declares {spec.depth_encoding!r} depth between "
+            f"{camera.depth_range[0]} and {camera.depth_range[1]} m; declare `depth_encoding='relative'`.",
+            episode=source,
+            feature=camera.name,
+        )
 
 
 def _video(spec: RobotSpec, name: str, video: np.ndarray, kind: str, ndim: int) -> np.ndarray:

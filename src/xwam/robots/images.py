@@ -66,25 +66,29 @@ def video_to_depths(video: np.ndarray, image_size: tuple[int, int], box: CropBox
     return _resize_and_crop(maps, image_size, box, "nearest-exact", "nearest")[:, 0]
 
 
+def drawn_encoding(spec: RobotSpec) -> str:
+    """How metres are drawn as depth images: `"inverse"` or `"linear"`. For relative depth any inverse depth will do."""
+    return "linear" if spec.depth_encoding == "linear" else "inverse"
+
+
 def encode_depths(
     spec: RobotSpec, depths: Mapping[str, np.ndarray]
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Depth images `(V, 3, H, W)` and the mask `(V, H, W)` of the pixels that were measured within their range.
 
-    There are images only where every camera of the robot measures depth: nothing stands for a view without a sensor.
+    There are images only where depth of every camera is measured and has a range: nothing stands for a view without.
 
     Args:
         spec (`RobotSpec`): The robot.
-        depths (`Mapping[str, np.ndarray]`): Metres by camera name, of every camera that measures depth, or empty.
+        depths (`Mapping[str, np.ndarray]`): Metres by camera name, or empty.
     """
     if not depths:
         return None, None
     images, mask = [], torch.zeros(len(spec.cameras), *spec.image_size, dtype=torch.bool)
     for index, camera in enumerate(spec.cameras):
-        if camera.depth_range is not None:
-            near, far = torch.tensor(camera.depth_range).unbind()
-            view = depths_to_views([depths[camera.name]], spec.image_size, spec.crop_ratio)[0]
-            image, mask[index] = depth_to_image(view, near, far)
+        if camera.depth_range is not None and camera.name in depths:
+            (view,) = depths_to_views([depths[camera.name]], spec.image_size, spec.crop_ratio)
+            image, mask[index] = depth_to_image(view, *camera.depth_range, drawn_encoding(spec))
             images.append(image)
     return torch.stack(images) if len(images) == len(spec.cameras) else None, mask
 

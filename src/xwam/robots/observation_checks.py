@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xwam.errors import ObservationError
-from xwam.robots.matrix_checks import intrinsics_problem, rigid_problem
+from xwam.geometry.matrix_checks import FARTHEST_DEPTH, intrinsics_problem, rigid_problem
 from xwam.robots.spec import ArmSpec, CameraSpec, RobotSpec
 from xwam.structures import ArmState, Camera, JointState, Observation
 
@@ -76,15 +76,22 @@ def _check_arms(spec: RobotSpec, observation: Observation) -> None:
         _check_arm(f"{field}[{arm.name!r}]", arm, states[arm.name])
 
 
-def check_state(spec: RobotSpec, label: str, state: Any) -> None:
+def check_state(spec: RobotSpec, label: str, state: Any, *, is_measured: bool = True) -> None:
     """Check one robot state, a mapping from every arm's name to its `ArmState` or `JointState`.
+
+    Args:
+        spec (`RobotSpec`): The robot.
+        label (`str`): What the message calls the state.
+        state (`Any`): The state.
+        is_measured (`bool`, *optional*, defaults to `True`): Whether a robot measured it; a predicted gripper may pass its
+            ends by as much as the network likes.
 
     Raises:
         ObservationError: If an arm is missing, extra, of the wrong kind or holds wrong numbers.
     """
     _check_names(label, state, [arm.name for arm in spec.arms])
     for arm in spec.arms:
-        _check_arm(f"{label}[{arm.name!r}]", arm, state[arm.name])
+        _check_arm(f"{label}[{arm.name!r}]", arm, state[arm.name], is_measured=is_measured)
 
 
 def _check_images(spec: RobotSpec, images: Any) -> None:
@@ -131,7 +138,7 @@ def _is_visible(letter: str) -> bool:
     return not letter.isspace() and unicodedata.category(letter) not in ("Cc", "Cf")
 
 
-def _check_arm(label: str, arm: ArmSpec, state: Any) -> None:
+def _check_arm(label: str, arm: ArmSpec, state: Any, *, is_measured: bool = True) -> None:
     expected = ArmState if arm.num_joints is None else JointState
     if not isinstance(state, expected):
         raise ObservationError(f"`{label}` must be {expected.__name__}, but is {_kind(state)}.")
@@ -154,16 +161,19 @@ def _check_arm(label: str, arm: ArmSpec, state: Any) -> None:
                 f"`{label}.positions` must be radians within ±4π, but are {np.round(state.positions, 3).tolist()}."
             )
     _check_number(f"{label}.gripper", state.gripper)
-    if not -GRIPPER_TOLERANCE <= state.gripper <= 1 + GRIPPER_TOLERANCE:
+    if is_measured and not -GRIPPER_TOLERANCE <= state.gripper <= 1 + GRIPPER_TOLERANCE:
         raise ObservationError(f"`{label}.gripper` must be from 0 closed to 1 open, but is {state.gripper}.")
 
 
 def _check_depths(spec: RobotSpec, depths: Any) -> None:
-    measuring = {camera.name: camera for camera in spec.cameras if camera.depth_range is not None}
+    is_relative = spec.depth_encoding == "relative"
+    measuring = {camera.name: camera for camera in spec.cameras if is_relative or camera.depth_range is not None}
     if isinstance(depths, Mapping) and not depths:
         return
-    _check_names("depths", depths, list(measuring))
+    _check_names("depths", depths, list(measuring), may_lack=is_relative)
     for name, camera in measuring.items():
+        if name not in depths:
+            continue
         label, depth = f"`depths[{name!r}]`", depths[name]
         if not isinstance(depth, np.ndarray):
             raise ObservationError(f"{label} must be a NumPy array in metres, but is {_kind(depth)}.")
@@ -180,12 +190,14 @@ def _check_depths(spec: RobotSpec, depths: Any) -> None:
 
 def _check_depth_unit(label: str, camera: CameraSpec, depth: np.ndarray) -> None:
     known = depth[depth > 0]  # NaN is not
-    if camera.depth_range is None or known.size == 0:
+    if known.size == 0:
         return
-    median, far = float(np.median(known)), camera.depth_range[1]
-    if median > MAX_MEDIAN_DEPTH * far:
+    median = float(np.median(known))
+    if camera.depth_range is None and median > FARTHEST_DEPTH:
+        raise ObservationError(f"{label} must be in metres: the median is {median:g}, which no robot's camera sees.")
+    if camera.depth_range is not None and median > MAX_MEDIAN_DEPTH * camera.depth_range[1]:
         raise ObservationError(
-            f"{label} must be in metres: the median is {median:g}, and the range ends at {far:g} m."
+            f"{label} must be in metres: the median is {median:g}, and the range ends at {camera.depth_range[1]:g} m."
         )
 
 
@@ -204,10 +216,10 @@ def _check_cameras(spec: RobotSpec, cameras: Any) -> None:
             raise ObservationError(f"`cameras[{name!r}].base_from_camera` {problem}.")
 
 
-def _check_names(field: str, values: Any, expected: list[str]) -> None:
+def _check_names(field: str, values: Any, expected: list[str], *, may_lack: bool = False) -> None:
     if not isinstance(values, Mapping):
         raise ObservationError(f"`{field}` must be a mapping by name, but is {_kind(values)}.")
-    if missing := [name for name in expected if name not in values]:
+    if not may_lack and (missing := [name for name in expected if name not in values]):
         raise ObservationError(f"`{field}` lacks {missing}; expected are {expected}, given are {list(values)}.")
     if extra := [name for name in values if name not in expected]:
         raise ObservationError(f"`{field}` holds {extra}, which this robot has not; expected are {expected}.")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from xwam.geometry.matrix_checks import rotation_problem
 from xwam.robots import spec_checks
 from xwam.robots.layout import COMMAND_FORMS, VectorLayout, vector_layout
-from xwam.robots.matrix_checks import rotation_problem
 from xwam.robots.records import Matrix, Record
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -22,8 +22,8 @@ class CameraSpec(Record):
         intrinsics (`Matrix`, *optional*): Camera matrix `(3, 3)` in pixels of `size`.
         base_from_camera (`Matrix`, *optional*): Pose `(4, 4)` of a standing camera in the base frame, in metres.
         tool_from_camera (`Matrix`, *optional*): Hand-eye calibration `(4, 4)` of a carried camera, in metres.
-        depth_range (`tuple[float, float]`, *optional*): Nearest and farthest measured depth, in metres; `None` for a camera
-            that measures no depth.
+        depth_range (`tuple[float, float]`, *optional*): Nearest and farthest measured depth, in metres, the ends of the
+            depth image; `None` for a camera that measures no depth.
         is_reported (`bool`): Observations bring what is left `None` here, in `Observation.cameras`.
     """
 
@@ -160,6 +160,9 @@ class RobotSpec(Record):
         raw_scale (`RawScale`, *optional*): Only for raw commands that may be integrated.
         image_size (`tuple[int, int]`): Size (H, W) of the images the model sees.
         crop_ratio (`float`, *optional*, defaults to `0.95`): Share of each side that the centre crop keeps.
+        depth_encoding (`str`, *optional*, defaults to `"inverse"`): What the model's depth images mean. `"inverse"` and
+            `"linear"`: metres between the ends of `CameraSpec.depth_range`, by the formulas of `geometry.depth`.
+            `"relative"`: inverse depth with an unknown scale and shift per view, as in the released checkpoints.
         num_frames (`int`, *optional*, defaults to `9`): RGB frames of a window, 1 + 4 n.
         actions_per_frame (`int`, *optional*, defaults to `4`): Commands between two frames.
         state_dim (`int`, *optional*, defaults to `16`): Length of the model's state vector.
@@ -181,6 +184,7 @@ class RobotSpec(Record):
     raw_scale: RawScale | None = None
     image_size: tuple[int, int] = (256, 320)
     crop_ratio: float = 0.95
+    depth_encoding: str = "inverse"
     num_frames: int = 9
     actions_per_frame: int = 4
     state_dim: int = 16

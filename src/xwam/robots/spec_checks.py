@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from xwam.geometry.matrix_checks import intrinsics_problem, rigid_problem, rotation_problem
 from xwam.robots.layout import COMMAND_FORMS
-from xwam.robots.matrix_checks import intrinsics_problem, rigid_problem, rotation_problem
 
 if TYPE_CHECKING:
     from xwam.robots.spec import CameraSpec, RobotSpec
@@ -17,6 +17,7 @@ MAX_CHANNELS = 1024
 MAX_JOINTS = 64
 MAX_FRAMES = 1025
 
+DEPTH_ENCODINGS = ("inverse", "linear", "relative")
 VAE_TIME_STRIDE = 4  # RGB frames per latent frame of the Wan2.2 VAE
 
 
@@ -59,6 +60,8 @@ def number_problems(spec: "RobotSpec") -> Iterator[str]:
         yield f"`crop_ratio` must be in (0, 1], but is {spec.crop_ratio}"
     elif min(int(side * spec.crop_ratio) for side in spec.image_size) < 1:
         yield f"`crop_ratio` {spec.crop_ratio} leaves nothing of images of size {spec.image_size}"
+    if spec.depth_encoding not in DEPTH_ENCODINGS:
+        yield f"`depth_encoding` must be one of {list(DEPTH_ENCODINGS)}, but is {spec.depth_encoding!r}"
     if not 1 < spec.num_frames <= MAX_FRAMES or (spec.num_frames - 1) % VAE_TIME_STRIDE:
         yield f"`num_frames` must be 5, 9, 13, … {MAX_FRAMES}, but is {spec.num_frames}"
     for field in ("actions_per_frame", "state_dim", "action_dim"):

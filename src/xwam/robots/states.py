@@ -69,6 +69,20 @@ def channels_to_states(spec: RobotSpec, channels: torch.Tensor) -> list[dict[str
     return states
 
 
+def row_to_state(spec: RobotSpec, row: np.ndarray) -> dict[str, ArmState | JointState]:
+    """State of every arm with exactly the numbers of one row `(columns,)` in the order of `state_columns`."""
+    layout = spec.state_layout
+    state: dict[str, ArmState | JointState] = {}
+    for arm in spec.arms:
+        gripper = float(row[layout.part(f"{arm.name}_gripper")][0])
+        if arm.num_joints is None:
+            position, quaternion = (row[layout.part(f"{arm.name}_{part}")] for part in ("position", "rotation"))
+            state[arm.name] = ArmState(position, quaternion, gripper)
+        else:
+            state[arm.name] = JointState(row[layout.part(f"{arm.name}_joints")], gripper)
+    return state
+
+
 def stack_poses(states: Sequence[ArmState | JointState]) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions `(S, 3)` and quaternions `(S, 4)` of one arm in the robot's frames, float64."""
     poses = [state for state in states if isinstance(state, ArmState)]

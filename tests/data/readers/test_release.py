@@ -30,7 +30,9 @@ def with_quantiles(name: str) -> RobotSpec:
     passed = [np.array(own) for own in (robot.state_is_normalized, robot.action_is_normalized)]
     states, actions = np.where(passed[0], states, 1), np.where(passed[1], actions, 1)
     low = np.where(passed[0], -0.3 * states, -1)
-    return replace(robot, image_size=layout.SIZE).with_quantiles(low, states, -actions, actions)
+    return replace(robot, image_size=layout.SIZE, depth_encoding="relative").with_quantiles(
+        low, states, -actions, actions
+    )
 
 
 @pytest.fixture(scope="module")

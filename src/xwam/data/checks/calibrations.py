@@ -7,7 +7,7 @@ import numpy as np
 from xwam.data.checks.findings import Finding, finding_of
 from xwam.data.readers.base import Calibration, EpisodeReader
 from xwam.errors import DataError
-from xwam.robots.matrix_checks import intrinsics_problem, rigid_problem
+from xwam.geometry.matrix_checks import intrinsics_problem, rigid_problem
 
 
 def calibration_findings(

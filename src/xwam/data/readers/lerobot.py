@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from xwam.data import lerobot_layout as layout
+from xwam.data import level_codes
 from xwam.data.dataset_map import DatasetMap
 from xwam.data.depth_codes import DepthCode
 from xwam.data.readers.dataset_files import DatasetFiles
@@ -59,12 +60,20 @@ class LeRobotReader(MappedReader):
         self._table = ParquetRows(self._files)
         self._check_cameras()
 
+    @property
+    def depth_is_metric(self) -> bool:
+        """Whether depth comes in metres; else as levels without a unit, which all depth features then declare."""
+        return not any(self._has_levels(self._image_feature(camera, is_depth=True)) for camera in self.depth_cameras)
+
     def read_images(self, episode: int, camera: str, rows: Sequence[int]) -> np.ndarray:
         """RGB `uint8` of shape `(frames, H, W, 3)` at increasing rows."""
         return self._read_pictures(episode, self._image_feature(camera, is_depth=False), rows, is_depth=False)
 
     def read_depths(self, episode: int, camera: str, rows: Sequence[int]) -> np.ndarray:
-        """Depth at increasing rows: metres, `float32` of shape `(frames, H, W)`, zero where nothing was measured."""
+        """Depth at increasing rows: metres, `float32` of shape `(frames, H, W)`, zero where nothing was measured.
+
+        Where `depth_is_metric` is false: `uint8` levels of the same shape, 255 near.
+        """
         feature = self._image_feature(camera, is_depth=True)
         stored = self._read_pictures(episode, feature, rows, is_depth=True)
         if self._index.features[feature].get("dtype") == "image":
@@ -72,6 +81,8 @@ class LeRobotReader(MappedReader):
             return stored.astype(np.float32) * np.float32(scale)
         if stored.dtype != np.uint16:
             raise DataError("Depth must be a video of 12 bits, but has 8.", dataset=self.name, feature=feature)
+        if self._has_levels(feature):
+            return level_codes.decode(stored)
         code = self._depth_code(feature)
         return np.where(code.is_measured(stored), code.decode(stored), np.float32(0))
 
@@ -173,8 +184,18 @@ class LeRobotReader(MappedReader):
                 if layout.is_depth_map(own) != is_depth and own.get("dtype") == "video":
                     kind = "depth" if is_depth else "RGB"
                     raise DataError(f"It must be a video of {kind}, but is not.", dataset=self.name, feature=feature)
-        for feature in (camera.depth for camera in self.map.cameras if camera.depth):
+        depths = [camera.depth for camera in self.map.cameras if camera.depth]
+        for feature in depths:
             self._depth_code(feature)
+        with_levels = [feature for feature in depths if self._has_levels(feature)]
+        if with_levels and len(with_levels) < len(depths):
+            raise DataError(
+                f"Depth must be in metres or in levels everywhere, but {with_levels} only are levels.",
+                dataset=self.name,
+            )
+
+    def _has_levels(self, feature: str) -> bool:
+        return (self._index.features[feature].get("info") or {}).get("depth_unit") == level_codes.UNIT
 
     def _depth_code(self, feature: str) -> DepthCode:
         own = self._index.features[feature]

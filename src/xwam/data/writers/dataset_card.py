@@ -43,7 +43,7 @@ def write_card(folder: str | Path, *, license_name: str | None = None, repo_id: 
         folder / PICTURE_FILE, quality=90
     )
     skipped = read_plain(folder / layout.RECORDING_FILE)["skipped"]
-    has_depth = any(camera.depth_range for camera in form.cameras)
+    has_depth = any(camera.has_depth for camera in form.cameras)
     seen = ["RGB", *(["depth"] if has_depth else []), *(["calibration"] if _is_calibrated(form) else [])]
     sections = [
         _front_matter(license_name, has_depth),
@@ -158,7 +158,14 @@ def _cameras(form: RecordingFormat) -> str:
         "`observation.cameras.<camera>.base_from_camera` (4×4, row by row) and `.intrinsics` (3×3) belong to each frame. "
         "OpenCV axes, pixel centres at +0.5, metres. Hand-eye poses stand in `meta/xwam_robot.json`."
     )
-    notes = [depth] if any(camera.depth_range for camera in form.cameras) else ["No depth was recorded."]
+    levels = (
+        "Depth is `observation.images.<camera>_depth` without a unit: lossless HEVC of 12-bit codes, 16 · level, where level is "
+        "inverse depth up to a scale and a shift that each episode and camera has of its own, 255 near. "
+        "LeRobot's own reader would take the codes for metres; `xwam.data.readers.open.open_dataset` gives levels."
+    )
+    notes = [levels if any(camera.has_levels for camera in form.cameras) else depth]
+    notes = notes if any(camera.has_depth for camera in form.cameras) else ["No depth was recorded."]
+    notes += [form.depth_source] if form.depth_source else []
     notes += [calibration] if _is_calibrated(form) else ["The cameras are not calibrated."]
     return "\n\n".join(["## Cameras", "\n".join(lines), *notes])
 
@@ -206,7 +213,7 @@ def _picture(folder: Path, form: RecordingFormat, fps: int, rows: list[dict[str,
     """First frames: a row per environment, RGB and then depth of every camera; near is bright."""
     height, width = (max(camera.size[axis] for camera in form.cameras) for axis in (0, 1))
     kinds = [(camera, is_depth) for is_depth in (False, True) for camera in form.cameras]
-    kinds = [(camera, is_depth) for camera, is_depth in kinds if not is_depth or camera.depth_range is not None]
+    kinds = [(camera, is_depth) for camera, is_depth in kinds if not is_depth or camera.has_depth]
     sheet = np.zeros((height * len(rows), width * len(kinds), 3), dtype=np.uint8)
     for number, row in enumerate(rows):
         for column, (camera, is_depth) in enumerate(kinds):
@@ -230,9 +237,9 @@ def _first_frame(folder: Path, camera: CameraFormat, is_depth: bool, fps: int, r
         if not is_depth:
             return frame.to_ndarray(format="rgb24")
         codes = frame.to_ndarray(format="gray12le")
-    assert camera.depth_range is not None, "asked only for cameras with depth"
-    near, far = camera.depth_range
-    inverse = np.zeros_like(camera.depth_code.depths)
-    inverse[1:] = (1 / camera.depth_code.depths[1:] - 1 / far) / (1 / near - 1 / far)
+    inverse = camera.depth_of_code.copy()
+    if camera.depth_range is not None:
+        near, far = camera.depth_range
+        inverse[1:] = (1 / inverse[1:] - 1 / far) / (1 / near - 1 / far)
     shade = (255 * np.sqrt(inverse.clip(0, 1))).astype(np.uint8)[codes]
     return np.repeat(shade[..., None], 3, axis=-1)

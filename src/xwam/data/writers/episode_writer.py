@@ -97,8 +97,8 @@ class EpisodeWriter:
         }
         for camera in self._format.cameras:
             self._add_frame(layout.image_key(camera.name), observation.images[camera.name])
-            if camera.depth_range is not None:
-                code = camera.depth_code.encode(observation.depths[camera.name])
+            if camera.has_depth:
+                code = camera.encode_depth(observation.depths[camera.name])
                 self._add_frame(layout.depth_key(camera.name), code)
             if camera.is_calibrated:
                 calibration = observation.cameras[camera.name]
@@ -135,9 +135,9 @@ class EpisodeWriter:
         columns["timestamp"] = (np.arange(length) / self._format.fps).astype(np.float32)
         columns["frame_index"] = np.arange(length, dtype=np.int64)
         statistics = {name: column_statistics(values) for name, values in columns.items()}
+        has_gaps = {layout.depth_key(camera.name) for camera in self._format.cameras if not camera.has_levels}
         for name, counts in self._counts.items():
-            is_depth = layout.is_depth_map(self._format.video_features[name])
-            statistics[name] = counts.statistics(ignored=NO_DEPTH if is_depth else None)
+            statistics[name] = counts.statistics(ignored=NO_DEPTH if name in has_gaps else None)
         pq.write_table(table_of(columns), self._partial / NUMBERS_FILE)
         simulator = {name: pa.array(list(rows.stacked())) for name, rows in self._simulator.items()}
         pq.write_table(pa.table(simulator), self._partial / SIMULATOR_FILE)
@@ -190,8 +190,8 @@ class EpisodeWriter:
             )
             self._counts[name] = PixelCounts(np.arange(256) / 255, channels)
         for camera in self._format.cameras:
-            if camera.depth_range is not None:
-                self._counts[layout.depth_key(camera.name)] = PixelCounts(camera.depth_code.depths, 1)
+            if camera.has_depth:
+                self._counts[layout.depth_key(camera.name)] = PixelCounts(camera.depth_of_code, 1)
 
     def _add_frame(self, name: str, frame: np.ndarray) -> None:
         self._videos[name].add(frame)

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from xwam.data import lerobot_layout as layout
+from xwam.data import level_codes
 from xwam.data.depth_codes import DepthCode
 from xwam.data.video import writer as video_files
 from xwam.data.video.writer import RGB_CRF
@@ -26,20 +27,44 @@ class CameraFormat(Record):
         name (`str`): Key in `Observation.images`.
         size (`tuple[int, int]`): Height and width, in pixels.
         depth_range (`tuple[float, float]`, *optional*): Nearest and farthest depth that has a code, in metres; `None` for a
-            camera without depth.
+            camera without depth in metres.
         is_calibrated (`bool`): Whether observations bring its pose and camera matrix.
+        has_levels (`bool`): Whether its depth has no unit: `uint8` levels of inverse depth, 255 near.
     """
 
     name: str
     size: tuple[int, int]
     depth_range: tuple[float, float] | None = None
     is_calibrated: bool = False
+    has_levels: bool = False
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether depth is recorded, in metres or in levels."""
+        return self.has_levels or self.depth_range is not None
 
     @property
     def depth_code(self) -> DepthCode:
-        """Code of its depth."""
-        assert self.depth_range is not None, "only asked of cameras with depth"
+        """Code of its depth in metres."""
+        assert self.depth_range is not None, "only asked of cameras with depth in metres"
         return DepthCode(*self.depth_range)
+
+    @property
+    def depth_of_code(self) -> np.ndarray:
+        """What each 12-bit code stands for, `(4096,)`: metres, or levels from 0 to 1."""
+        return level_codes.shares() if self.has_levels else self.depth_code.depths
+
+    def encode_depth(self, depth: np.ndarray) -> np.ndarray:
+        """12-bit codes of depth, `uint16` of the same shape.
+
+        Args:
+            depth (`np.ndarray`): Metres, or `uint8` levels where `has_levels`.
+        """
+        return level_codes.encode(depth) if self.has_levels else self.depth_code.encode(depth)
+
+    def _problems(self) -> Iterator[str]:
+        if self.has_levels and self.depth_range is not None:
+            yield "`depth_range` must be left out where `has_levels`: levels have no metres"
 
 
 @dataclass(frozen=True)
@@ -51,12 +76,14 @@ class RecordingFormat(Record):
         cameras (`tuple[CameraFormat, ...]`): Cameras in the robot's order.
         pixel_format (`str`, *optional*, defaults to `"yuv444p"`): Of RGB videos; `"yuv420p"` for players that know no other.
         crf (`int`, *optional*, defaults to `RGB_CRF`): Quality of RGB videos; lower is better.
+        depth_source (`str`): Where depth comes from if no sensor and no simulator measured it, as one or more sentences.
     """
 
     robot: RobotSpec
     cameras: tuple[CameraFormat, ...]
     pixel_format: str = "yuv444p"
     crf: int = RGB_CRF
+    depth_source: str = ""
 
     def _problems(self) -> Iterator[str]:
         if self.pixel_format not in PIXEL_FORMATS:
@@ -140,7 +167,7 @@ class RecordingFormat(Record):
         found = {}
         for camera in self.cameras:
             found[layout.image_key(camera.name)] = self._video_feature(camera, is_depth=False)
-            if camera.depth_range is not None:
+            if camera.has_depth:
                 found[layout.depth_key(camera.name)] = self._video_feature(camera, is_depth=True)
         return found
 
@@ -193,7 +220,8 @@ class RecordingFormat(Record):
             "is_depth_map": is_depth,
         }
         if is_depth:
-            info |= {**camera.depth_code.to_info(), "depth_unit": "m"}
+            code = {} if camera.has_levels else camera.depth_code.to_info()
+            info |= {**code, "depth_unit": level_codes.UNIT if camera.has_levels else "m"}
         names = ["height", "width", "channels"]
         return {"dtype": "video", "shape": [*camera.size, channels], "names": names, "info": info}
 
@@ -233,11 +261,13 @@ def _camera_problems(camera: CameraFormat, observation: Observation) -> Iterator
             f"Images of {camera.name!r} must be uint8 of shape {(*camera.size, 3)}, but are {image.dtype} of shape "
             f"{image.shape}."
         )
-    if camera.depth_range is not None:
+    if camera.has_depth:
         depth = observation.depths.get(camera.name)
         if depth is None or depth.shape != camera.size:
             came = "missing" if depth is None else f"of shape {depth.shape}"
             yield f"Depth of {camera.name!r} must be of shape {camera.size}, but is {came}."
+        elif camera.has_levels and depth.dtype != np.uint8:
+            yield f"Depth of {camera.name!r} must be uint8 levels, but is {depth.dtype}."
         elif (depth < 0).any():
             yield f"Depth of {camera.name!r} must not be negative, but {np.nanmin(depth)} m is in it."
     if camera.is_calibrated:

@@ -84,7 +84,9 @@ class ReleaseWriter(DatasetWriter):
         write_json(built / "metadata.json", metadata)
         own = {"format": recording_format.to_dict(), "keys": [*there, *keys], "skipped": self.skipped_notes()}
         write_json(built / OWN_FILE, own)
-        (built / "README.md").write_text(_README, encoding="utf-8")
+        source = recording_format.depth_source
+        readme = _README + (f"\n## Where depth comes from\n\n{source}\n" if source else "")
+        (built / "README.md").write_text(readme, encoding="utf-8")
 
 
 def _build_episode(built: Path, name: str, folder: Path, recording_format: RecordingFormat) -> int:
@@ -173,11 +175,7 @@ def _raw_commands(robot: RobotSpec, commands: np.ndarray) -> np.ndarray:
 
 
 def _write_depth(source: Path, target: Path, camera: CameraFormat, recording_format: RecordingFormat) -> None:
-    assert camera.depth_range is not None, "checked by _expect_representable"
-    near, far = camera.depth_range
-    inverse = 1 / camera.depth_code.depths[1:].astype(np.float64)
-    level_of_code = np.zeros(len(inverse) + 1, dtype=np.uint8)
-    level_of_code[1:] = np.rint(255 * (inverse - 1 / far) / (1 / near - 1 / far)).clip(0, 255)
+    level_of_code = _level_of_code(camera)
     pixel_format = "yuv420p" if all(side % 2 == 0 for side in camera.size) else "yuv444p"
     with (
         av.open(str(source)) as video,
@@ -186,6 +184,16 @@ def _write_depth(source: Path, target: Path, camera: CameraFormat, recording_for
         for frame in video.decode(video=0):
             levels = level_of_code[frame.to_ndarray(format="gray12le")]
             writer.add(np.repeat(levels[..., None], 3, axis=-1))
+
+
+def _level_of_code(camera: CameraFormat) -> np.ndarray:
+    """Level of each 12-bit code, `uint8` of shape `(4096,)`."""
+    shares = camera.depth_of_code.astype(np.float64)
+    if not camera.has_levels:
+        assert camera.depth_range is not None, "checked by _expect_representable"
+        near, far = camera.depth_range
+        shares[1:] = (1 / shares[1:] - 1 / far) / (1 / near - 1 / far)  # code 0, nothing measured, stays 0
+    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -208,5 +216,5 @@ def _expect_representable(recording_format: RecordingFormat) -> None:
         raise ValueError(
             f"The release's layout holds tool poses of arms left and right, but {robot.name!r} has others."
         )
-    if lacking := [camera.name for camera in recording_format.cameras if camera.depth_range is None]:
+    if lacking := [camera.name for camera in recording_format.cameras if not camera.has_depth]:
         raise ValueError(f"The release's layout needs depth of every camera, but {lacking} have none.")

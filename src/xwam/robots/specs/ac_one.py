@@ -18,6 +18,7 @@ SPEC = RobotSpec(
     state_slots=tuple(range(16)),
     action_slots=tuple(range(14)),
     model_from_base=None,
+    depth_encoding="relative",
     source="real-robot setup named in the X-WAM paper (arXiv 2604.26694); nothing else of it is public",
     notes=(
         "Names of cameras and arms are this library's; slots are those of every robot with two tool poses.",

@@ -20,6 +20,7 @@ SPEC = RobotSpec(
     state_slots=tuple(range(16)),
     action_slots=tuple(range(14)),
     model_from_base=None,
+    depth_encoding="relative",
     source="dataset card of agibot-world/AgiBotWorld-Beta, tables of fields and of shapes and ranges",
     notes=(
         "Poses are those of the flange, in the robot's own base frame. How the X-WAM paper turned base and tool axes into the "

@@ -30,6 +30,7 @@ SPEC = RobotSpec(
     action_slots=(0, 1, 2, 3, 4, 5, 7, 6),
     clip=True,
     image_size=(192, 320),
+    depth_encoding="relative",
     source="second-hand description of a public X-WAM fine-tune on DROID",
     notes=(
         "The source names the slots and the sign of the action only; the state is assumed to hold the joints in slots 0 to "

@@ -21,6 +21,7 @@ SPEC = RobotSpec(
     state_slots=tuple(range(8)),
     action_slots=tuple(range(7)),
     model_from_base=None,
+    depth_encoding="relative",
     source="schema of the DROID dataset (droid-dataset.github.io) and LeRobot 0.6.2, examples/port_datasets/port_droid.py",
     notes=(
         "The only arm fills the left slots and is named left.",

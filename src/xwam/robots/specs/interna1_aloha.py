@@ -20,6 +20,7 @@ SPEC = RobotSpec(
     state_slots=tuple(range(16)),
     action_slots=tuple(range(14)),
     model_from_base=None,
+    depth_encoding="relative",
     source="InternRobotics/InternData-A1 on the Hugging Face Hub and its discussion 5; InternDataEngine documentation",
     notes=(
         "The end effector is link6, the last link of the arm, before the tool centre point; both arms are in the frame of the robot.",

@@ -41,6 +41,7 @@ SPEC = RobotSpec(
     control_period=0.05,
     state_slots=tuple(range(8)),
     action_slots=tuple(range(7)),
+    depth_encoding="relative",
     source="X-WAM release 72cfb86, evaluation/robocasa_client.py and data/robot_dataset.py; RoboCasa v0.2",
     notes=(
         "The only arm fills the left slots and is named left.",

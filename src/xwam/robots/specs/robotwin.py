@@ -24,6 +24,7 @@ SPEC = RobotSpec(
     action_slots=tuple(range(14)),
     # The model's base frame is the robot's, turned by +90° about z.
     model_from_base=((0.0, 1.0, 0.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
+    depth_encoding="relative",
     source="X-WAM release 72cfb86, evaluation/X-WAM/deploy_policy.py; RoboTwin 2.0 task_config",
     notes=(
         "The period is the spacing of recorded frames, 15 physics steps of 1/250 s; the simulator drives a whole path per "

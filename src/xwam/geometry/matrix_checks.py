@@ -1,4 +1,4 @@
-"""What is wrong with a calibration matrix, in words; `None` when nothing is."""
+"""What is wrong with a calibration matrix, in words; `None` when nothing is. Needs no torch."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import numpy as np
 
 MIN_FOCAL_LENGTH = 4.0  # pixels; intrinsics that were divided by the image size stay below
 ORTHONORMAL_TOLERANCE = 1e-3  # largest error of an entry of R R^T; float32 extrinsics of simulators stay below 1e-5
+FARTHEST_ORIGIN = 20.0  # metres; no camera stands farther from the base of its arm, and in millimetres all would
+FARTHEST_DEPTH = 50.0  # metres; no robot looks so far, and half of a view beyond it is in another unit
 
 
 def matrix_problem(matrix: Any, shape: tuple[int, int]) -> str | None:
@@ -38,8 +40,13 @@ def rigid_problem(matrix: Any) -> str | None:
         return problem
     transform = np.asarray(matrix, dtype=np.float64)
     if not np.allclose(transform[3], [0, 0, 0, 1], atol=1e-6):
-        return f"must have the last row (0, 0, 0, 1), but has {transform[3].tolist()}"
-    return rotation_problem(transform[:3, :3])
+        return f"must have the last row (0, 0, 0, 1), but has {transform[3].tolist()}{_transposed(transform)}"
+    if problem := rotation_problem(transform[:3, :3]):
+        return problem
+    distance = float(np.linalg.norm(transform[:3, 3]))
+    if distance > FARTHEST_ORIGIN:
+        return f"must be in metres, but its origin is {distance:g} away; is it in millimetres?"
+    return None
 
 
 def intrinsics_problem(matrix: Any, size: tuple[int, int]) -> str | None:
@@ -48,16 +55,28 @@ def intrinsics_problem(matrix: Any, size: tuple[int, int]) -> str | None:
         return problem
     intrinsics = np.asarray(matrix, dtype=np.float64)
     if not np.allclose(intrinsics[2], [0, 0, 1], atol=1e-6):
-        return f"must have the last row (0, 0, 1), but has {intrinsics[2].tolist()}"
+        return f"must have the last row (0, 0, 1), but has {intrinsics[2].tolist()}{_transposed(intrinsics)}"
     if abs(intrinsics[1, 0]) > 1e-6:
         return f"must be upper triangular, but has {intrinsics[1, 0]:g} below the diagonal"
     focal = intrinsics[0, 0], intrinsics[1, 1]
     if min(focal) < MIN_FOCAL_LENGTH:
         return (
             f"must have positive focal lengths of at least {MIN_FOCAL_LENGTH:g} pixels, but has "
-            f"({focal[0]:g}, {focal[1]:g}); were they divided by the image size?"
+            f"({focal[0]:g}, {focal[1]:g}); {_focal_hint(min(focal))}"
         )
     u, v = intrinsics[:2, 2]
     if not (0 < u < size[1] and 0 < v < size[0]):
         return f"must have its principal point inside the image of size {size}, but has (u, v) = ({u:g}, {v:g})"
     return None
+
+
+def _transposed(matrix: np.ndarray) -> str:
+    """A guess where the last column is what the last row should be."""
+    expected = [*[0] * (len(matrix) - 1), 1]
+    return "; is it transposed?" if np.allclose(matrix[:, -1], expected, atol=1e-6) else ""
+
+
+def _focal_hint(least: float) -> str:
+    if least < 0:
+        return "do its axes point another way, as in RLBench? See `xwam.robots.camera_formats`"
+    return "were they divided by the image size?" if least > 0 else "the matrix is singular"
