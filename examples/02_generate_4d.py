@@ -31,7 +31,6 @@ from xwam.envs.recorded import save_observation
 from xwam.export.actions import plot_actions, write_actions
 from xwam.export.images import colour_depth, contact_sheet, write_image
 from xwam.export.video import write_video
-from xwam.geometry.depth import image_to_depth
 
 SHOWN_FRAMES = (2, 4, 6, 8)  # frame 0 is the observed one
 
@@ -53,10 +52,9 @@ def write_future(output: Path, observation: Observation, future: XWAM4DOutput, s
         rgb = future.frames[0, index]  # (F, H, W, 3)
         write_video(output / f"{camera.name}_rgb.mp4", rgb, fps=1 / seconds)
         rows[f"{camera.name} RGB"] = np.stack([observation.images[camera.name], *rgb[shown]])
-        if future.depth_images is None:
+        metres = future.future(0).depths.get(camera.name)  # (F, H, W), zero where unknown; see future(0).depth_kind
+        if metres is None:
             continue
-        image = torch.from_numpy(future.depth_images[0, index])[:, None]  # (F, 1, H, W)
-        metres = image_to_depth(image, *torch.tensor(camera.depth_range).expand(len(image), 2).unbind(-1)).numpy()
         seen = observation.depths[camera.name]
         near, far = np.quantile(seen[seen > 0], (0.02, 0.98))
         depth = colour_depth(metres, near=near, far=far)

@@ -70,6 +70,19 @@ def test_a_4d_future_is_written_with_and_without_opengl(rendering: str, tmp_path
         assert min(sheet.size) > 6 * 128
 
 
+def test_clouds_are_fused_drawn_and_taken_away(tmp_path: Path):
+    said = run("03_point_cloud", tmp_path, "--output", "out")
+    assert "UNTRAINED" in said
+    assert "depth: Metric: decoded with the depth range that the robot declares." in said
+    made = files_in(tmp_path / "out")
+    for name in ("dreamt", "came"):
+        clouds = {f"{name}/clouds/frame_{frame:04d}.ply" for frame in range(9)}
+        assert clouds | {f"{name}/{file}" for file in ("future.json", "future.npz", "views.mp4", "clouds.glb")} <= made
+    with Image.open(tmp_path / "out" / "clouds.png") as picture:
+        colours = picture.convert("RGB").getcolors(1 << 20)
+    assert len(colours) > 1000, "the clouds that came are coloured"
+
+
 def test_the_closed_loop_is_filmed_and_counted(tmp_path: Path):
     said = run("04_closed_loop_mujoco", tmp_path, "--output", "loop")
     assert "UNTRAINED" in said

@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from xwam.export.video import write_video
+from xwam.export.images import UNKNOWN_COLOUR
+from xwam.export.video import side_by_side, write_video
 
 
 def _frames(count: int = 9, height: int = 64, width: int = 80) -> np.ndarray:
@@ -52,3 +53,29 @@ def test_what_cannot_be_a_video_is_refused(tmp_path, frames, fps, name, message)
     with pytest.raises(ValueError, match=message):
         write_video(tmp_path / name, frames, fps=fps)
     assert not list(tmp_path.iterdir())
+
+
+def test_views_stand_beside_each_other_with_depth_below():
+    views = {name: _frames(2) + np.uint8(index) for index, name in enumerate("abc")}
+    depths = {"b": 255 - _frames(2)}
+    picture = side_by_side(views, depths)
+    assert picture.shape == (2, 128, 240, 3)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[:, :64, 160:], views["c"])
+    np.testing.assert_array_equal(picture[:, 64:, 80:160], depths["b"])
+    assert (picture[:, 64:, :80] == UNKNOWN_COLOUR).all()
+    np.testing.assert_array_equal(side_by_side(views, {}), picture[:, :64])
+
+
+@pytest.mark.parametrize(
+    ("frames", "depths", "message"),
+    [
+        ({}, {}, "at least one camera, but is empty"),
+        ({"a": _frames()}, {"b": _frames()}, r"`depths` holds \['b'\], but the cameras are \['a'\]"),
+        ({"a": _frames(), "b": _frames(8)}, {}, r"`frames\['b'\]` must have F = 9"),
+        ({"a": _frames()}, {"a": _frames()[..., 0]}, r"`depths\['a'\]` must have shape \(F H W 3\)"),
+    ],
+)
+def test_what_does_not_fit_beside_each_other_is_refused(frames, depths, message):
+    with pytest.raises(ValueError, match=message):
+        side_by_side(frames, depths)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from xwam.futures.imagined import imagined_future
 from xwam.models.joint_latents import JointLatents
 from xwam.models.video_codec import decode_latents
 from xwam.pipelines.call_options import CallOptions, Generators, StepCallback
@@ -160,10 +161,18 @@ class XWAM4DPipeline(XWAMPipeline):
                 frames = decode_latents(self.vae, frames)
                 depth = None if depth is None else decode_latents(self.vae, depth).mean(dim=3)  # (B, V, F, H, W)
         policy = self._policy_output(observations, step, timer, output_type in ("pt", "latent"))
+        futures = None
         if output_type in ("np", "pil"):
             with timer.stage("postprocess"):
                 frames = _to_uint8(frames)
                 depth = None if depth is None else depth.cpu().numpy()
+                spec = self.robot_processor.spec
+                futures = [
+                    imagined_future(
+                        spec, own, frames[i], None if depth is None else depth[i], policy.states[i], policy.actions[i]
+                    )
+                    for i, own in enumerate(observations)
+                ]
                 if output_type == "pil":
                     frames = [[[Image.fromarray(f) for f in view] for view in example] for example in frames]
         return XWAM4DOutput(
@@ -171,6 +180,7 @@ class XWAM4DPipeline(XWAMPipeline):
             depth_images=depth,
             actions=policy.actions,
             states=policy.states,
+            futures=futures,
             timings=dict(timer.seconds),
             is_finished=step.index + 1 == num_steps,
         )
