@@ -10,6 +10,7 @@ from PIL import Image
 
 import xwam.training.validation as validation
 from xwam.data.streams.stream import Samples, read_batch
+from xwam.robots.processor import RobotProcessor
 from xwam.training.objective import LossWeights
 from xwam.training.validation import Futures, evaluate
 
@@ -101,6 +102,32 @@ def test_depth_is_compared_in_metres_where_it_was_measured(pipeline, monkeypatch
     report = evaluate(pipeline, batches)
     assert report.depth_error == pytest.approx(0.25, rel=1e-4)
     assert 0 < report.copy_depth_error < 0.2
+
+
+def test_linear_depth_is_compared_in_metres_too(monkeypatch):
+    pipeline = squares_pipeline()
+    spec = replace(pipeline.robot_processor.spec, depth_encoding="linear")
+    pipeline.robot_processor = RobotProcessor(spec)
+    planes = torch.tensor([camera.depth_range for camera in spec.cameras])
+    near, far = (planes[:, side].view(1, 3, 1, 1, 1, 1) for side in (0, 1))
+    batches = clips(1)
+    depth = far - (batches[0].depth_images + 1) / 2 * (far - near)
+    nearer = 2 * (far - depth / 1.25) / (far - near) - 1
+    nearer = torch.where(depth / 1.25 > near, nearer, batches[0].depth_images)
+    mask = batches[0].depth_mask & (depth / 1.25 > near)[:, :, :, 0]
+    told(monkeypatch, lambda own: Futures(batches[0].frames, nearer, own.clean.actions, own.clean.states))
+    report = evaluate(pipeline, [replace(batches[0], depth_mask=mask)])
+    assert report.depth_error == pytest.approx(0.2, rel=1e-4)
+
+
+def test_depth_without_a_unit_has_no_error_in_metres(monkeypatch):
+    pipeline = squares_pipeline()
+    pipeline.robot_processor = RobotProcessor(replace(pipeline.robot_processor.spec, depth_encoding="relative"))
+    truth = clips(1)[0]
+    told(monkeypatch, lambda own: Futures(truth.frames, truth.depth_images, own.clean.actions, own.clean.states))
+    report = evaluate(pipeline, [truth])
+    assert report.depth_error is report.copy_depth_error is None
+    assert report.losses["depth"] > 0
 
 
 def test_views_that_were_not_recorded_are_left_out(pipeline, monkeypatch):

@@ -10,8 +10,11 @@ SUMMARY_OF_COMMAND = {
     "check": "what is wrong with a data set, episode by episode, with a picture sheet",
     "evaluate": "success rates of a policy: environments × seeds, with videos and a report",
     "gallery": "one picture of every embedded task, all cameras, RGB and depth",
+    "label-depth": "a copy of a data set with depth that a model estimates from RGB",
+    "imagine": "windows of a data set as a model imagines them and as they came, to be scored",
     "record": "demonstrations of scripted experts as a dataset",
     "replay": "stored demonstrations run again, with depth and calibration",
+    "score": "predicted futures against what came: colour, depth, clouds, states, with intervals",
     "statistics": "quantiles of a robot's recordings, to normalise by",
 }
 
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"There is no command {words[0]!r}; known commands are {sorted(SUMMARY_OF_COMMAND)}.", file=sys.stderr)
         return 2
     try:
-        return int(importlib.import_module(f"xwam.commands.{words[0]}").main(words[1:]))
+        return int(importlib.import_module(f"xwam.commands.{words[0].replace('-', '_')}").main(words[1:]))
     except KeyboardInterrupt:
         print(f"\nxwam {words[0]}: stopped", file=sys.stderr)
         return STOPPED
@@ -41,5 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say_what_exists(file: TextIO) -> None:
     print("usage: xwam <command> [--help] …\n", file=file)
+    width = max(map(len, SUMMARY_OF_COMMAND)) + 3
     for command, summary in SUMMARY_OF_COMMAND.items():
-        print(f"  {command:<12}{summary}", file=file)
+        print(f"  {command:<{width}}{summary}", file=file)

@@ -9,6 +9,7 @@ from typing import Any
 from xwam.evaluation.provenance import machine
 from xwam.evaluation.results import EpisodeResult, ResultsFolder
 from xwam.evaluation.statistics import percentiles, wilson_interval
+from xwam.evaluation.tables import markdown_table
 from xwam.export.files import replacing
 from xwam.utils.optional import require
 
@@ -36,7 +37,7 @@ class Report:
         for name in [*self.rates["environments"], "overall"]:
             rates = self.rates["overall"] if name == "overall" else self.rates["environments"][name]["rates"]
             rows.append([name, *_rate_cells(rates), *_time_cells(self.timings["environments"][name])])
-        return _aligned(rows)
+        return markdown_table(rows)
 
     def write(self, folder: Path, *, plot: bool) -> None:
         """Write `report.json`, `timings.json`, `report.md` and, where wanted, `report.png`.
@@ -176,11 +177,3 @@ def _rate_cells(rates: Mapping[str, Any]) -> list[str]:
 def _time_cells(clock: Mapping[str, Any]) -> list[str]:
     inference = clock["inference"]
     return [f"{inference['p50_ms']:.1f} / {inference['p95_ms']:.1f} ms", f"{clock['mean_step_ms']:.1f} ms"]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,17 +28,7 @@ def open_deepspeed_module(path: Path) -> Iterator[Tensors]:
         CorruptFileError: If the file is no PyTorch archive.
         CheckpointError: If it has no dictionary of tensors called `module`.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist.")
-    try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFileError(_explain_refusal(path)) from error
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
-        raise CorruptFileError(
-            f"{path} is not a PyTorch archive that can be memory-mapped; it may be cut off, or be a Git LFS pointer, or "
-            f"come from torch < 1.6. PyTorch says: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        ) from error
+    content = _load_values(path, mmap=True)
     module = content.get("module") if isinstance(content, dict) else None
     if not isinstance(module, dict):
         raise CheckpointError(f"{path} has no dictionary `module`, which a DeepSpeed model file has.")
@@ -45,6 +36,20 @@ def open_deepspeed_module(path: Path) -> Iterator[Tensors]:
     if strangers:
         raise CheckpointError(f"`module` of {path} must hold dense tensors only, but {strangers[:10]} are not.")
     yield module
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a small `.pth` file, also of one from torch < 1.6, read into memory.
+
+    Raises:
+        UnsafeFileError: If the file holds anything but plain values and tensors; nothing of it is executed.
+        CorruptFileError: If the file is not one that PyTorch wrote.
+        CheckpointError: If it does not exist or is no dictionary of tensors.
+    """
+    content = _load_values(path, mmap=False)
+    if not isinstance(content, dict) or not all(_is_plain_tensor(value) for value in content.values()):
+        raise CheckpointError(f"{path} must be a dictionary of dense tensors.")
+    return dict(content)
 
 
 @contextmanager
@@ -65,6 +70,22 @@ def open_safetensors_folder(folder: Path, stem: str) -> Iterator[Tensors]:
             )
         tensors.update(found)
     yield tensors
+
+
+def _load_values(path: Path, *, mmap: bool) -> Any:
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist.")
+    try:
+        return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(_explain_refusal(path)) from error
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        what = "a PyTorch archive that can be memory-mapped" if mmap else "a file of PyTorch tensors"
+        age = ", or come from torch < 1.6" if mmap else ""
+        raise CorruptFileError(
+            f"{path} is not {what}; it may be cut off, or be a Git LFS pointer{age}. PyTorch says: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
 
 
 def _open_safetensors(path: Path) -> dict[str, torch.Tensor]:

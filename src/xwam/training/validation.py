@@ -185,14 +185,16 @@ class _Sums:
         self.sampled += len(batch)
 
     def _add_depth(self, pipeline: XWAMPipeline, batch: TrainBatch, sampled: Futures) -> None:
-        planes = [camera.depth_range for camera in pipeline.robot_processor.spec.cameras]
-        if sampled.depth_images is None or not batch.depth_mask.any() or not all(planes):
+        spec = pipeline.robot_processor.spec
+        planes = [camera.depth_range for camera in spec.cameras]
+        is_metric = all(planes) and spec.depth_encoding != "relative"
+        if sampled.depth_images is None or not batch.depth_mask.any() or not is_metric:
             return
         device = sampled.depth_images.device
         near, far = torch.tensor(planes, device=device).T[:, :, None]  # (V, 1) each
-        truth = image_to_depth(batch.depth_images.to(device), near, far)  # (B, V, F, H, W)
+        truth = image_to_depth(batch.depth_images.to(device), near, far, spec.depth_encoding)  # (B, V, F, H, W)
         known = batch.depth_mask.to(device)
-        relative = (image_to_depth(sampled.depth_images, near, far) - truth).abs() / truth
+        relative = (image_to_depth(sampled.depth_images, near, far, spec.depth_encoding) - truth).abs() / truth
         self._add("depth_error", relative[known].sum(), known.sum())
         known = known[:, :, 1:] & known[:, :, :1]
         relative = (truth[:, :, :1] - truth[:, :, 1:]).abs() / truth[:, :, 1:]
