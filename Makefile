@@ -12,12 +12,16 @@ COVERAGE := --cov=xwam --cov-report=term:skip-covered
 ROBOSUITE_VENV := .venv-robosuite
 ROBOSUITE_NEEDS := 'robosuite==1.5.2' 'mujoco>=3.3,<3.10' 'numpy<2' 'pandas<3' 'pyarrow<26' h5py av pillow pyyaml wrapt tqdm huggingface-hub pytest
 
-.PHONY: demo test test-robosuite check bench docs format clean system
+# `make space` shows the demo in a browser; `make test` needs one for the page's own test.
+.PHONY: demo space test test-robosuite check bench docs format clean system browser
 
 demo: $(VENV)/demo.stamp system
 	$(BIN)/python examples/02_generate_4d.py --output demo_output
 
-test: $(VENV)/test.stamp system
+space: $(VENV)/space.stamp system
+	$(BIN)/python spaces_demo/app.py $(ARGS)
+
+test: $(VENV)/test.stamp system browser
 	$(BIN)/python -m pytest $(COVERAGE) $(ARGS)
 
 # The RoboCasa adapter's own code on plain robosuite, in an environment of its own: robosuite needs an older MuJoCo and NumPy.
@@ -48,7 +52,11 @@ format: $(VENV)/test.stamp
 
 # Software OpenGL for MuJoCo: installed where this user may, else named in one line.
 system:
-	@scripts/install_system_packages.sh
+	@scripts/install_system_packages.sh opengl
+
+# A browser for the test of the demo's page.
+browser:
+	@scripts/install_system_packages.sh browser
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || { echo "$(NEEDED)"; exit 1; }
@@ -58,9 +66,13 @@ $(VENV)/demo.stamp: setup.py constraints.txt | $(BIN)/python
 	$(INSTALL) --editable '.[sim,export]'
 	@touch $@
 
-$(VENV)/test.stamp: setup.py constraints.txt | $(BIN)/python
-	$(INSTALL) --editable '.[dev,sim,export,train]'
+$(VENV)/space.stamp: setup.py constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[sim,demo,rerun]'
 	@touch $@ $(VENV)/demo.stamp
+
+$(VENV)/test.stamp: setup.py constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[dev,sim,demo,rerun,train]'
+	@touch $@ $(VENV)/demo.stamp $(VENV)/space.stamp
 
 clean:
 	rm -rf $(VENV) $(ROBOSUITE_VENV) demo_output .pytest_cache .mypy_cache .ruff_cache build dist site

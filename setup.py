@@ -39,9 +39,9 @@ EXTRAS = {
         "h5py>=3.8",
     ],
     "serve": ["websockets>=13", "msgpack>=1.0"],
-    "demo": ["gradio>=6", "matplotlib>=3.8"],
-    "export": ["matplotlib>=3.8"],
-    "metrics": ["evaluate>=0.4.6", "scipy>=1.11"],
+    "export": ["matplotlib>=3.8", "trimesh>=4.4"],
+    "rerun": ["rerun-sdk>=0.41"],
+    "metrics": ["evaluate>=0.4.6", "scipy>=1.11", "matplotlib>=3.8"],
     "test": [
         "pytest>=8",
         "pytest-cov>=5",
@@ -51,8 +51,12 @@ EXTRAS = {
         "python-multipart>=0.0.9",
         "gguf>=0.10",
         "torchao>=0.15",
+        "scikit-image>=0.22",
+        "torchmetrics>=1.4",
+        "playwright>=1.45",
     ],
 }
+EXTRAS["demo"] = ["gradio>=6", *EXTRAS["export"], *EXTRAS["metrics"]]
 EXTRAS["dev"] = sorted(
     {*EXTRAS["test"], "ruff>=0.6", "mypy>=1.10", "ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"}
 )
@@ -67,7 +71,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"xwam": ["py.typed", "envs/assets/**/*", "envs/assets/*"]},
+    package_data={"xwam": ["py.typed", "envs/assets/**/*", "envs/assets/*", "metrics/modules/*/*.py"]},
     include_package_data=False,
     install_requires=BASE,
     extras_require=EXTRAS,

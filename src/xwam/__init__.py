@@ -19,6 +19,15 @@ _HOME_OF_NAME = {
     "RobotSpec": "xwam.robots.spec",
     "get_robot": "xwam.robots.registry",
     "list_robots": "xwam.robots.registry",
+    # What was imagined, or came
+    "Future": "xwam.futures.future",
+    "PointCloud": "xwam.structures",
+    "load_future": "xwam.export.future_folder",
+    "act_out": "xwam.evaluation.reality",
+    "compare": "xwam.evaluation.reality",
+    "point_cloud": "xwam.futures.point_clouds",
+    "save_future": "xwam.export.future_folder",
+    "static_cloud": "xwam.futures.point_clouds",
     "XWAM4DOutput": "xwam.pipelines.pipeline_output",
     "XWAMPolicyOutput": "xwam.pipelines.pipeline_output",
     # Worlds and what acts in them
