@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from xwam.envs.robocasa import RoboCasaEnvironment
-from xwam.envs.robocasa_frames import OPENCV_FROM_OPENGL, matrix_from_quaternion, pose_matrix
+from xwam.envs.robocasa_frames import matrix_from_quaternion
 from xwam.envs.robocasa_tasks import CAMERAS, STATIC_CAMERAS, TASKS
+from xwam.robots.camera_formats import OPENCV_FROM_OPENGL, pose_matrix
 from xwam.robots.observation_checks import check_observation
 from xwam.structures import Observation
 

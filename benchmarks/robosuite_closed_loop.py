@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from xwam.envs.robocasa_frames import matrix_from_quaternion, pose_matrix
+from xwam.envs.robocasa_frames import matrix_from_quaternion
 from xwam.envs.robosuite_world import ARM_BASES, RobosuiteWorld
 from xwam.evaluation.provenance import code_version, machine
 from xwam.export.video import write_video
 from xwam.policies.closed_loop import EpisodeOutcome, run_episode
 from xwam.policies.robosuite_expert import PLANS, RobosuiteExpert
+from xwam.robots.camera_formats import pose_matrix
 from xwam.structures import ActionChunk, Observation
 
 RESULTS = Path(__file__).parent / "results"

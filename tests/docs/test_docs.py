@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
-PAGES_THAT_RUN = ("README.md", "docs/quickstart.md", "docs/how_to/describe_your_robot.md")
+PAGES_THAT_RUN = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/how_to/describe_your_robot.md",
+    "docs/how_to/metric_depth.md",
+    "docs/how_to/calibrate_your_cameras.md",
+)
 MAX_NOTEBOOK_BYTES = 1_000_000
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -52,10 +58,12 @@ def broken_links(page: Path) -> list[str]:
     return broken
 
 
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
 def code_of(page: Path) -> str:
-    return "\n".join(
-        re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    )
+    return "\n".join(blocks_of(page))
 
 
 def run(code: str) -> str:
@@ -107,13 +115,19 @@ def test_every_name_of_this_library_exists(page: Path):
 
 
 def test_the_ten_lines_of_the_readme_print_what_they_say():
-    code = code_of(ROOT / "README.md")
+    code = blocks_of(ROOT / "README.md")[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     said = re.findall(r"print\(.*?\)  # (.+)", code)
     printed = run(code).splitlines()
     assert len(said) == len(printed) == 2
     for claim, line in zip(said, printed, strict=True):
         assert re.fullmatch(re.escape(claim).replace(r"\.\.\.", ".*"), line), (claim, line)
+
+
+def test_the_readme_saves_the_future_it_made(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "Metric: decoded with the depth range" in run(code_of(ROOT / "README.md"))
+    assert {path.name for path in (tmp_path / "future").iterdir()} >= {"future.json", "future.npz", "views.mp4"}
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN[1:])
@@ -162,7 +176,8 @@ def test_a_notebook_uses_public_names_only(path: Path):
     modules = re.findall(r"^\s*from (xwam[\w.]*) import|^\s*import (xwam[\w.]*)", code, flags=re.MULTILINE)
     assert modules
     assert {module for pair in modules for module in pair if module} <= {
-        "xwam", "xwam.export.actions", "xwam.export.images", "xwam.export.video",
+        "xwam", "xwam.export.actions", "xwam.export.images", "xwam.export.video", "xwam.futures.depth_note",
+        "xwam.geometry.depth", "xwam.robots.depth",
     }  # fmt: skip
     for names in re.findall(r"^from xwam import (?:\(([^)]*)\)|(.*))", code, flags=re.MULTILINE):
         for name in filter(None, re.split(r"[,\s]+", "".join(names))):
@@ -170,4 +185,4 @@ def test_a_notebook_uses_public_names_only(path: Path):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["a_4d_future", "first_actions", "lora_on_a_new_robot"]
+    assert [path.stem for path in NOTEBOOKS] == ["a_4d_future", "a_4d_tour", "first_actions", "lora_on_a_new_robot"]
