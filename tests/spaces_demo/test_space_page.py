@@ -169,8 +169,8 @@ def alone():
         scenes.Scene(next((n for n in scenes.tasks().values() if n == scenes.DEFAULT_TASK), scenes.RECORDED), 5)
     )
 
-    def future(seed: int, **steps: int):
-        return pipe(seen, generator=torch.Generator().manual_seed(seed), **steps).future()
+    def future(seed: int):
+        return pipe(seen, generator=torch.Generator().manual_seed(seed)).future()
 
     return future
 
@@ -215,21 +215,19 @@ def test_reality_stands_beside_the_dream(visitor, pictures):
 
 
 def ask(visitor: Visitor, seed: int):
-    """Few steps, a seed of one's own."""
+    """Imagine with a seed of one's own."""
     page = visitor.page
     visitor.wait_for_views()
-    if not page.get_by_label("Seed of the noise").is_visible():
+    field = page.get_by_label("Seed of the noise")
+    if not field.is_visible():
         page.get_by_text("Settings", exact=True).click()
-    for label, value in (("Steps to the actions", 2), ("Steps to the video", 3), ("Seed of the noise", seed)):
-        field = page.locator(f"label:has-text('{label}')").locator(
-            "xpath=ancestor-or-self::*[.//input[@type='number']][1]"
-        )
-        field.locator("input[type=number]").first.fill(str(value))
-    page.locator("#head").click()
+    field.wait_for()
+    field.fill(str(seed))
+    field.press("Tab")
     page.click("#imagine")
     page.wait_for_function(
         "!document.querySelector('#download')?.innerText.includes('MB')"
-    )  # the last answer is put away
+    )  # the old answer is put away
 
 
 def test_two_users_at_once_do_not_mix(browser, visitor, space_url, alone, pictures, tmp_path):
@@ -243,7 +241,7 @@ def test_two_users_at_once_do_not_mix(browser, visitor, space_url, alone, pictur
             folder = tmp_path / str(seed)
             folder.mkdir()
             future, _ = downloaded(own.page, folder)
-            assert_equal_futures(future, alone(seed, num_action_steps=2, num_inference_steps=3))
+            assert_equal_futures(future, alone(seed))
         wait_until(lambda: shows_something(other.page, "#cloud canvas"), "the point cloud is blank on a narrow screen")
         other.page.screenshot(path=pictures / "4_narrow.png", full_page=True)
         width = other.page.evaluate("document.documentElement.scrollWidth")
