@@ -187,7 +187,7 @@ def test_what_cannot_be_imagined_is_one_line(recorded, tmp_path, capsys):
     words = [str(recorded / "data"), "--model", str(recorded / "model"), "--output", str(tmp_path / "out")]
     for more, message in (
         (["--windows", "0"], "--windows must be at least 1, but is 0."),
-        (["--device", "gpu"], "--device must be such as cpu, cuda or cuda:1, but is 'gpu'."),
+        (["--device", "gpu"], "`--device` must be such as 'cpu', 'cuda' or 'cuda:1', but is 'gpu'."),
     ):
         assert imagine.main([*words, *more]) == 2
         assert capsys.readouterr().err == f"xwam imagine: {message}\n"

@@ -36,7 +36,7 @@ def test_a_pipeline_folder_makes_one_policy_for_all_environments(tmp_path):
 
 def test_a_device_that_is_not_there_is_said_in_one_line(tmp_path):
     choice = PolicyChoice(str(tmp_path), device=f"cuda:{torch.cuda.device_count()}")
-    with make_env("mujoco/lift_cube") as world, pytest.raises(ValueError, match="There is no device 'cuda:"):
+    with make_env("mujoco/lift_cube") as world, pytest.raises(ValueError, match="`device` is 'cuda:"):
         choice(world)
 
 

@@ -139,13 +139,13 @@ MALFORMED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a singular camera matrix": (
         lambda: _changed("intrinsics", "left", lambda own: _write(own, (0, 0), 0)),
-        "`intrinsics['left']` must have positive focal lengths of at least 4 pixels, but has (0, 30); the matrix is "
+        "`intrinsics['left']` must have positive focal lengths of at least 4 pixels, but has (0, 30): the matrix is "
         "singular.",
     ),
     "a camera matrix divided by the image size": (
         lambda: _changed("intrinsics", "left", lambda own: own / [[32], [24], [1]]),
-        "`intrinsics['left']` must have positive focal lengths of at least 4 pixels, but has (0.9375, 1.25); were they divided "
-        "by the image size?",
+        "`intrinsics['left']` must have positive focal lengths of at least 4 pixels, but has (0.9375, 1.25), as if divided "
+        "by the image size.",
     ),
     "a camera matrix of the uncropped image": (
         lambda: _changed("intrinsics", "left", lambda own: own * [[5], [5], [1]]),

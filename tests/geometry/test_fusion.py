@@ -178,7 +178,7 @@ WRONG = {
     "NaN in a pose": (_with("base_from_camera", torch.nan, (0, 0, 3)), r"`base_from_camera\[0\]` must be finite"),
     "mirrored": (_with("base_from_camera", lambda own: own @ MIRROR), r"`base_from_camera\[0\]` must be a rotation, but is a reflection \(determinant -1\)"),
     "scaled": (_with("base_from_camera", 2.0, (2, 0, 0)), r"`base_from_camera\[2\]` must be a rotation, .* R Rᵀ differs"),
-    "transposed": (_with("base_from_camera", lambda own: own.mT), r"last row \(0, 0, 0, 1\), .* is it transposed\?"),
+    "transposed": (_with("base_from_camera", lambda own: own.mT), r"last row \(0, 0, 0, 1\), .* as if transposed"),
     "no view": (lambda views: [setattr(views, own.name, getattr(views, own.name)[:0]) for own in dataclasses.fields(views)], r"at least one view"),
 }  # fmt: skip
 

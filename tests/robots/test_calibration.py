@@ -171,7 +171,7 @@ def test_calibration_that_fits_no_camera_is_refused():
         ({"intrinsics": {"front": np.eye(3)}}, r"`intrinsics` has \['front'\], but the cameras of 'ac_one' are"),
         ({"intrinsics": {"main": np.eye(3)}}, r"'main' is not valid: `intrinsics` .* divided by the image size"),
         ({"intrinsics": {"main": np.diag([0.0, 0, 1])}}, "singular"),
-        ({"base_from_camera": {"main": far}}, r"`base_from_camera` .* is it in millimetres"),
+        ({"base_from_camera": {"main": far}}, r"`base_from_camera` .* as if in millimetres"),
         ({"base_from_camera": {arm: np.eye(4)}}, "only for a camera that no arm carries"),
         ({"tool_from_camera": {"main": np.eye(4)}}, "needs `arm`"),
         ({"tool_from_camera": {arm: np.diag([1.0, 1, -1, 1])}}, "reflection"),

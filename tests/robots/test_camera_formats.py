@@ -197,15 +197,15 @@ FAR[:3, 3] *= 1000
 NEGATIVE = K * np.array([[-1], [-1], [1]]) + np.array([[0, 0, 2 * 78], [0, 0, 2 * 63], [0, 0, 0]])
 MALFORMED = {
     "mirrored rotation": (lambda: camera_from_opengl(K, SIZE, MIRRORED), r"`base_from_opengl` .* reflection"),
-    "millimetres": (lambda: camera_from_robosuite(K, FAR, SIZE), r"`extrinsic` .* is it in millimetres\?"),
-    "transposed pose": (lambda: camera_from_opengl(K, SIZE, GOOD.T), r"`base_from_opengl` .* is it transposed\?"),
-    "transposed K": (lambda: camera_from_opengl(K.T, SIZE, GOOD), r"`intrinsics` .* is it transposed\?"),
+    "millimetres": (lambda: camera_from_robosuite(K, FAR, SIZE), r"`extrinsic` .* as if in millimetres"),
+    "transposed pose": (lambda: camera_from_opengl(K, SIZE, GOOD.T), r"`base_from_opengl` .* as if transposed"),
+    "transposed K": (lambda: camera_from_opengl(K.T, SIZE, GOOD), r"`intrinsics` .* as if transposed"),
     "singular K": (lambda: camera_from_opengl(np.diag([0, 0, 1.0]), SIZE, GOOD), r"`intrinsics` .* is singular"),
     "normalised K": (
         lambda: camera_from_opengl(K / [[160], [120], [1]], SIZE, GOOD),
-        r"`intrinsics` .* divided by the image size\?",
+        r"`intrinsics` .* as if divided by the image size",
     ),
-    "negative K": (lambda: camera_from_opengl(NEGATIVE, SIZE, GOOD), r"`intrinsics` .* as in RLBench\?"),
+    "negative K": (lambda: camera_from_opengl(NEGATIVE, SIZE, GOOD), r"`intrinsics` .* as in RLBench"),
     "K of another size": (lambda: camera_from_opengl(K, (64, 64), GOOD), r"principal point inside the image"),
     "NaN": (lambda: camera_from_opengl(K, SIZE, GOOD * np.nan), r"`base_from_opengl` must be finite"),
     "no rotation": (lambda: camera_from_opengl(K, SIZE, np.diag([2.0, 2, 2, 1])), r"must be a rotation"),

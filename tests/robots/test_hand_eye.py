@@ -160,7 +160,7 @@ MALFORMED = {
     "inverse tools": (INVERSE_TOOLS, SEEN, r"one of them seems to be inverse"),
     "a standing camera": (TOOLS, seen_from_base(TOOLS), r"or the camera stands"),
     "another order": (TOOLS, np.roll(SEEN, 1, axis=0), r"do not fit one camera and one target.*the same order"),
-    "millimetres": (TOOLS, FAR, r"`camera_from_target\[0\]` must be in metres, .* is it in millimetres"),
+    "millimetres": (TOOLS, FAR, r"`camera_from_target\[0\]` must be in metres, .* as if in millimetres"),
     "mirrored": (
         TOOLS @ np.diag([1.0, 1, -1, 1]),
         SEEN,

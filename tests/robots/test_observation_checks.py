@@ -125,7 +125,7 @@ BROKEN = {
     "no focal length": (_camera(intrinsics=np.diag([0.0, 0.0, 1.0])), r"positive focal lengths"),
     "intrinsics divided by the image size": (
         _camera(intrinsics=np.array([[1.2, 0, 0.5], [0, 1.5, 0.5], [0, 0, 1.0]])),
-        r"at least 4 pixels, but has \(1.2, 1.5\); were they divided by the image size",
+        r"at least 4 pixels, but has \(1.2, 1.5\), as if divided by the image size",
     ),
     "principal point outside": (
         _camera(intrinsics=np.array([[200.0, 0, 320], [0, 200, 64], [0, 0, 1]])),

@@ -122,7 +122,7 @@ MALFORMED = {
     "NaN": (message(d=[np.nan]), r"finite numbers in D"),
     "half a pixel": (message(width=640.5), r"whole number of pixels in width, but has 640.5"),
     "K of a smaller image": (message(width=300), r"principal point inside the image of size \(480, 300\)"),
-    "transposed": (message(k=K.T.ravel().tolist()), r"is it transposed\?"),
+    "transposed": (message(k=K.T.ravel().tolist()), r"as if transposed"),
     "region outside": (message(roi={"x_offset": 600, "y_offset": 0, "width": 100, "height": 480}), r"roi inside"),
     "something else": (3.5, r"must be a CameraInfo, its fields or a file, but is a float"),
 }

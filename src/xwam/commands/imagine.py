@@ -1,7 +1,6 @@
 """`xwam imagine`: the windows of a data set as a model imagines them and as they came, to be scored."""
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from xwam.errors import XWAMError
 from xwam.evaluation.imagination import PREDICTIONS, TRUTH, ImagineOptions, imagine_windows, spread
 from xwam.export.future_folder import FORMATS
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
+from xwam.utils.devices import require_device
 
 DELAY = 0.5  # seconds until the bar appears
 
@@ -82,8 +82,7 @@ def _check(asked: argparse.Namespace) -> None:
     for name in ("windows", "stride", "rows_per_command", "steps", "action_steps"):
         if (value := getattr(asked, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but is {value}.")
-    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", asked.device):
-        raise ValueError(f"--device must be such as cpu, cuda or cuda:1, but is {asked.device!r}.")
+    require_device(asked.device, name="--device")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xwam.envs.base import Environment
 from xwam.policies.base import Policy
 from xwam.policies.baselines import RandomPolicy, StillPolicy
+from xwam.utils.devices import check_device_name, require_device
 
 if TYPE_CHECKING:
     from xwam.policies.pipeline_policy import PipelinePolicy
@@ -49,8 +50,7 @@ class PolicyChoice:
         Raises:
             ValueError: If there is no such policy, or it cannot act there.
         """
-        if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", self.device):
-            raise ValueError(f"`device` must be such as 'cpu', 'cuda' or 'cuda:1', but is {self.device!r}.")
+        check_device_name(self.device)
         if self.text == "scripted":
             strangers = [name for name in environments if name.partition("/")[0] not in EXPERT_OF_SIMULATOR]
             if strangers:
@@ -130,11 +130,7 @@ def _pipeline_policy(source: str, device: str, dream: bool) -> "PipelinePolicy":
     from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline
     from xwam.policies.pipeline_policy import PipelinePolicy
 
-    kind, _, index = device.partition(":")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"There is no device {device!r}: PyTorch {torch.__version__} sees {torch.cuda.device_count()}."
-        )
+    require_device(device)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     pipeline_class: type[Any] = XWAM4DPipeline if dream else XWAMPolicyPipeline
     pipeline = pipeline_class.from_pretrained(source, dtype=dtype, load_depth=dream).to(device)

@@ -108,7 +108,7 @@ def _check_calibration(future: Future, size: tuple[int, int, int]) -> None:
     _check_cameras("base_from_camera", future.base_from_camera, future)
     for camera, matrix in future.intrinsics.items():
         if problem := intrinsics_problem(matrix, size[1:]):
-            raise ValueError(f"`intrinsics[{camera!r}]` {_ended(problem)}")
+            raise ValueError(f"`intrinsics[{camera!r}]` {problem}.")
     for camera, poses in future.base_from_camera.items():
         label = f"`base_from_camera[{camera!r}]`"
         _check_array(label, poses)
@@ -118,7 +118,7 @@ def _check_calibration(future: Future, size: tuple[int, int, int]) -> None:
             )
         for frame, pose in enumerate(poses):
             if problem := rigid_problem(pose):
-                raise ValueError(f"{label[:-1]}[{frame}]` {_ended(problem)}")
+                raise ValueError(f"{label[:-1]}[{frame}]` {problem}.")
 
 
 def _check_states(future: Future) -> None:
@@ -207,10 +207,6 @@ def _vector(label: str, values: Any, length: int | None) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"`{label}` must be finite, but is {values.tolist()}.")
     return np.asarray(values, dtype=np.float64)
-
-
-def _ended(problem: str) -> str:
-    return problem if problem.endswith("?") else f"{problem}."
 
 
 def _kind(value: Any) -> str:

@@ -45,7 +45,7 @@ def rigid_problem(matrix: Any) -> str | None:
         return problem
     distance = float(np.linalg.norm(transform[:3, 3]))
     if distance > FARTHEST_ORIGIN:
-        return f"must be in metres, but its origin is {distance:g} away; is it in millimetres?"
+        return f"must be in metres, but its origin is {distance:g} away, as if in millimetres"
     return None
 
 
@@ -62,7 +62,7 @@ def intrinsics_problem(matrix: Any, size: tuple[int, int]) -> str | None:
     if min(focal) < MIN_FOCAL_LENGTH:
         return (
             f"must have positive focal lengths of at least {MIN_FOCAL_LENGTH:g} pixels, but has "
-            f"({focal[0]:g}, {focal[1]:g}); {_focal_hint(min(focal))}"
+            f"({focal[0]:g}, {focal[1]:g}){_focal_hint(min(focal))}"
         )
     u, v = intrinsics[:2, 2]
     if not (0 < u < size[1] and 0 < v < size[0]):
@@ -73,10 +73,10 @@ def intrinsics_problem(matrix: Any, size: tuple[int, int]) -> str | None:
 def _transposed(matrix: np.ndarray) -> str:
     """A guess where the last column is what the last row should be."""
     expected = [*[0] * (len(matrix) - 1), 1]
-    return "; is it transposed?" if np.allclose(matrix[:, -1], expected, atol=1e-6) else ""
+    return ", as if transposed" if np.allclose(matrix[:, -1], expected, atol=1e-6) else ""
 
 
 def _focal_hint(least: float) -> str:
     if least < 0:
-        return "do its axes point another way, as in RLBench? See `xwam.robots.camera_formats`"
-    return "were they divided by the image size?" if least > 0 else "the matrix is singular"
+        return ", as if its axes pointed another way, as in RLBench: see `xwam.robots.camera_formats`"
+    return ", as if divided by the image size" if least > 0 else ": the matrix is singular"
