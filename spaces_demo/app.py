@@ -10,6 +10,7 @@ your model's id into `MODEL`.
 import zero_gpu  # noqa: F401, I001  before anything that imports torch
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import dreams
@@ -19,6 +20,8 @@ import scenes
 import style
 import uploads
 from handlers import Handlers
+
+from xwam.errors import XWAMError
 
 MODEL: str | None = None  # folder or hub id; the embedded default where None
 MAX_WAITING = 32  # requests
@@ -103,10 +106,26 @@ def _wire_answer(page: interface.Page, do: Handlers) -> None:
     comparing.success(**pack)
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the page until Ctrl-C; what stands in the way is said in one line.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): What follows the program's name; the process's own by default.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=MODEL, help="folder or hub id of an X-WAM")
     parser.add_argument("--host", help="address to listen on; this machine alone where not given, all on a Space")
     parser.add_argument("--port", type=int, help="port; the first free one from 7860 on where not given")
-    args = parser.parse_args()
-    launch(make_app(args.model), server_name=args.host, server_port=args.port)
+    args = parser.parse_args(arguments)
+    try:
+        app = make_app(args.model)
+    except (XWAMError, ValueError, OSError) as error:
+        parser.exit(1, f"{parser.prog}: cannot load {args.model or 'the embedded default'!r}: {error}\n")
+    try:
+        launch(app, server_name=args.host, server_port=args.port)
+    except (OSError, OverflowError) as error:
+        parser.exit(1, f"{parser.prog}: cannot listen on port {args.port or 'from 7860 on'}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

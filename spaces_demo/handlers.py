@@ -1,5 +1,6 @@
 """What happens when somebody clicks. Each method takes the values of some parts of the page and returns new ones."""
 
+import functools
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ class Handlers:
 
     def example(self) -> list[Any]:
         """Files, state and instruction that fit the robot of the embedded world."""
-        pictures, depths, state, instruction = uploads.write_example(new_folder())
+        pictures, depths, state, instruction = _example()
         return [*pictures, *depths, state, instruction]
 
     def imagine(
@@ -69,17 +70,17 @@ class Handlers:
     ) -> Iterator[Values]:
         """Ask the model: first come the actions, then everything else."""
         page = self.page
-        forget(old)
         scene = scenes.Scene(task, _whole("Scene number", scene_seed)) if source == "scene" else None
         observation = self._observe(scene, files, state, instruction)
-        visit = Visit(new_folder(), observation, scene)
         events = dreams.dream(
             observation,
             action_steps=_whole("Steps to the actions", action_steps),
             video_steps=_whole("Steps to the video", video_steps),
             seed=_whole("Seed of the noise", seed),
-            on_step=lambda done, of: progress((done, of), desc="Imagining", unit="steps"),
+            on_step=functools.partial(_tell, progress),
         )
+        forget(old)  # only here: what cannot be asked leaves the old answer on the page
+        visit = Visit(new_folder(), observation, scene)
         yield {page.visit: visit, **self._nothing_yet()}
         ready = {}
         for event in events:
@@ -190,6 +191,17 @@ class Handlers:
             **dict(zip(page.state_plots, showing.state_tables(self.spec, future), strict=True)),
             page.reality_group: gr.Column(visible=visit.scene is not None and visit.scene.has_future),
         }
+
+
+@functools.cache
+def _example() -> tuple[list[str], list[str], str, str]:
+    """One set of files for all visitors, who get copies."""
+    return uploads.write_example(new_folder())
+
+
+def _tell(progress: gr.Progress, done: int, of: int) -> None:
+    """A function of the module, which can be sent to a worker of ZeroGPU."""
+    progress((done, of), desc="Imagining", unit="steps")
 
 
 def _future_of(visit: Visit | None, whose: str) -> Future | None:

@@ -1,6 +1,6 @@
 """What a page can show of a future: films, clouds, numbers by time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from xwam.export.video import write_video
 
 VOXEL = 0.006  # metres
 SHOWN_RADIUS = 0.8  # metres around the middle of the observed scene; floor and walls would make the table tiny
+UNITS = {"controller": "controller units"}  # where the RobotSpec's own word says too little
 REAL = " (real)"  # behind the names of lines
 FEWEST_POINTS = 1000  # of a cloud without what lies beside a step in depth
 GAP = 4  # pixels between imagined and real
@@ -96,7 +97,7 @@ def has_clouds(future: Future) -> bool:
 
 def command_tables(spec: RobotSpec, chunk: ActionChunk) -> list[pd.DataFrame]:
     """Commands over time in long form, one table per part of the command, such as the position of an arm."""
-    times = chunk.start_time + chunk.period * np.arange(len(chunk.commands))
+    times = chunk.period * np.arange(len(chunk.commands))
     return [
         _long(times, dict(zip(columns, chunk.commands[:, first : first + len(columns)].T, strict=True)))
         for _, first, columns in command_parts(spec)
@@ -108,7 +109,8 @@ def command_parts(spec: RobotSpec) -> list[tuple[str, int, tuple[str, ...]]]:
     parts, first = [], 0
     for part, width in spec.command_layout.parts:
         names = spec.command_columns[first : first + width]
-        title, arm = _title(spec, part), part.partition("_")[0]
+        units = set(spec.command_units[first : first + width])
+        title, arm = _title(spec, part, units), part.partition("_")[0]
         parts.append((title, first, tuple(name.removeprefix(f"{arm}_") for name in names)))
         first += width
     return parts
@@ -165,9 +167,11 @@ def _calibrated(future: Future) -> list[str]:
     return [name for name in future.depths if name in future.intrinsics and name in future.base_from_camera]
 
 
-def _title(spec: RobotSpec, part: str) -> str:
+def _title(spec: RobotSpec, part: str, units: Collection[str]) -> str:
     arm, _, kind = part.partition("_")
-    return f"{arm} {kind}" if len(spec.arms) > 1 else kind
+    known = [UNITS.get(unit, unit) for unit in sorted(units) if unit != "1"]
+    unit = f" ({', '.join(known)})" if known else ""
+    return (f"{arm} {kind}" if len(spec.arms) > 1 else kind) + unit
 
 
 def _long(times: np.ndarray, rows: Mapping[str, np.ndarray]) -> pd.DataFrame:

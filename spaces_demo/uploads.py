@@ -1,6 +1,7 @@
 """Files and numbers of a visitor's own robot, read as an observation or refused in words."""
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ def read_observation(
         raise UploadError(f"{len(spec.cameras)} views are needed; not given: {', '.join(missing)}.")
     facts = _read_json(state)
     step = _number("depth_step", facts.get("depth_step", DEPTH_STEP))
+    if not 0 < step < math.inf:
+        raise UploadError(f"`depth_step` must be metres above 0, but is {step}.")
     return Observation(
         images={
             camera.name: _picture(camera.name, str(path), camera.size)
@@ -143,7 +146,8 @@ def _read_json(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UploadError(f"The robot state must be JSON: {str(error)[:200]}.") from error
     if not isinstance(facts, dict):
-        raise UploadError('The robot state must be a JSON object such as {"arms": …}.')
+        came = type(facts).__name__
+        raise UploadError(f'The robot state must be a JSON object such as {{"arms": …}}, but is a {came}.')
     if unknown := [key for key in facts if key not in STATE_KEYS]:
         raise UploadError(
             f"The robot state may hold {', '.join(STATE_KEYS)}, but also holds {', '.join(unknown)[:200]}."
@@ -154,7 +158,7 @@ def _read_json(text: str) -> Mapping[str, Any]:
 def _table(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     table = facts.get(key, {})
     if not isinstance(table, dict):
-        raise UploadError(f"`{key}` must be a JSON object by name.")
+        raise UploadError(f"`{key}` must be a JSON object by name, but is a {type(table).__name__}.")
     return table
 
 
@@ -190,14 +194,18 @@ def _fields(label: str, own: Any, names: tuple[str, ...]) -> Mapping[str, Any]:
 def _vector(label: str, values: Any) -> np.ndarray:
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UploadError(f"`{label}` must hold numbers, in rows of equal length.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        came = str(values)[:60]
+        raise UploadError(f"`{label}` must hold numbers, in rows of equal length, but holds {came}.") from error
 
 
 def _number(label: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UploadError(f"`{label}` must be a number, but is {str(value)[:60]}.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise UploadError(f"`{label}` must be a number, but is one of more than 300 digits.") from error
 
 
 def _picture(name: str, path: str, size: tuple[int, int]) -> np.ndarray:

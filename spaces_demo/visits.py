@@ -63,7 +63,8 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(error, gr.Error):
             return error
         if isinstance(error, ValueError | ImportError):
-            return gr.Error(html.escape(str(error)), title="That does not work", duration=20, print_exception=False)
+            words = str(error).encode("utf-8", "backslashreplace").decode()  # half of a surrogate pair cannot be sent
+            return gr.Error(html.escape(words), title="That does not work", duration=20, print_exception=False)
         _log.error("A request failed.", exc_info=error)
         return gr.Error("Something went wrong here; your input is not to blame.", duration=20, print_exception=False)
 

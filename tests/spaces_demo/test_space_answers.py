@@ -131,6 +131,14 @@ def test_clouds_are_coloured(visit):
     assert client.predict(0, "reality", api_name="/cloud") is None, "nothing real is there yet"
 
 
+def test_a_question_in_vain_leaves_the_old_answer(visit, scene):
+    client, _ = visit
+    for asked in ({"instruction": ""}, {"seed": None}):
+        with pytest.raises(gradio_client.exceptions.AppError):
+            imagine(client, scene, **asked)
+    assert len(trimesh.load(client.predict(2, "dream", api_name="/cloud")).vertices) > 1000
+
+
 @pytest.mark.skipif(scenes.rendering_problem() is not None, reason="MuJoCo cannot render here")
 def test_the_true_future_is_held_against_the_dream(client):
     scene = scenes.Scene("mujoco/push_to_region", 4)

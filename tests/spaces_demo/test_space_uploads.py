@@ -125,6 +125,10 @@ BAD = {
     "words as numbers": (_state(position=["a", 0, 0]), "`arms.left.position` must hold numbers"),
     "ragged": (_state(position=[[1], 2, 3]), "`arms.left.position` must hold numbers"),
     "gripper in words": (_state(gripper="open"), "`arms.left.gripper` must be a number, but is open"),
+    "endless gripper": (_state(gripper=10**400), "`arms.left.gripper` must be a number, but is one of more than 300"),
+    "endless position": (_state(position=[10**400, 0, 0]), "`arms.left.position` must hold numbers"),
+    "no step of depth": (_json('{"depth_step": 0}'), "`depth_step` must be metres above 0, but is 0"),
+    "NaN as step of depth": (_json('{"depth_step": NaN}'), "`depth_step` must be metres above 0, but is nan"),
 }
 
 

@@ -1,0 +1,79 @@
+"""How the Space starts, and what it says where it cannot; the model in a worker of ZeroGPU."""
+
+import pickle
+import socket
+from types import SimpleNamespace
+
+import app
+import dreams
+import gradio as gr
+import handlers
+import interface
+import pytest
+import scenes
+import showing
+import zero_gpu
+
+from xwam import get_robot
+
+
+def told(capsys, *arguments):
+    with pytest.raises(SystemExit) as left:
+        app.main(arguments)
+    assert left.value.code == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
+
+
+def test_a_model_that_is_not_there_is_said_in_one_line(capsys, tmp_path):
+    assert f"cannot load {str(tmp_path)!r}" in told(capsys, "--model", str(tmp_path))
+    assert "cannot load '/there/is/none'" in told(capsys, "--model", "/there/is/none")
+
+
+def test_a_port_in_use_is_said_in_one_line(capsys, monkeypatch):
+    with gr.Blocks(analytics_enabled=False) as page:
+        pass
+    monkeypatch.setattr(app, "make_app", lambda model: page)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on port {port}" in told(capsys, "--port", str(port))
+
+
+def test_commands_have_units():
+    titles = [title for title, _, _ in showing.command_parts(get_robot("mujoco_panda"))]
+    assert titles[0] == "position (controller units)"
+    assert "left position (m)" in [title for title, _, _ in showing.command_parts(get_robot("robotwin"))]
+
+
+def sent(value):
+    """What arrives in another process."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301  its own bytes
+
+
+def through_pickle(*, duration):
+    """Stands for `spaces.GPU`, which sends a generator's arguments to another process, and back what it yields."""
+    assert duration > 0
+
+    def decorate(function):
+        def asked(*args, **kwargs):
+            args, kwargs = sent((args, kwargs))
+            for value in function(*args, **kwargs):
+                yield sent(value)
+
+        return asked
+
+    return decorate
+
+
+def test_a_question_reaches_a_worker_of_zero_gpu(monkeypatch):
+    monkeypatch.setattr(zero_gpu, "spaces", SimpleNamespace(GPU=through_pickle))
+    monkeypatch.setattr(dreams, "dream", zero_gpu.on_gpu(dreams.dream))
+    spec = dreams.load(None)
+    with gr.Blocks():
+        page = interface.build(spec, {"recorded": scenes.RECORDED}, (1, 1), 10, is_untrained=True)
+    asked = ("scene", scenes.RECORDED, 0, "lift the cube", 1, 1, 0, "{}", None)
+    *_, last = handlers.Handlers(spec, page).imagine(*asked)
+    assert last[page.visit].future.num_frames == spec.num_frames
