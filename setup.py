@@ -54,6 +54,7 @@ EXTRAS = {
         "scikit-image>=0.22",
         "torchmetrics>=1.4",
         "playwright>=1.45",
+        "psutil>=5.9",
     ],
 }
 EXTRAS["demo"] = ["gradio>=6", *EXTRAS["export"], *EXTRAS["metrics"]]

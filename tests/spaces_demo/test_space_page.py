@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import scenes
 import torch
@@ -30,9 +32,15 @@ ARGUMENTS = (
 )
 KNOWN_MESSAGES = "Babylon|BJS|WebGPU|adapters|Vega|GL Driver Message|GPU stall"  # the viewer falls back to WebGL
 QUIET_SECONDS = 60  # from the page's load to the last panel, with two cores to itself
-PATIENCE = 180_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
+LAST_RESORT = 400  # seconds, after which the browser is killed and its tests fail instead of hanging
 # When what was first there, in milliseconds since the page began.
 WATCH = """
+for (const kind of ['log', 'info', 'debug', 'warn', 'error']) {  // a viewer that complains in every frame would drown the driver
+    const say = console[kind];
+    let left = 100;
+    console[kind] = (...words) => { if (left-- > 0) say.apply(console, words); };
+}
 window.firstSeen = {};
 const parts = {actions: '#command-0', film: '.film video'};
 new MutationObserver(() => {
@@ -48,8 +56,18 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debi
 def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        guard = threading.Timer(LAST_RESORT, _kill_browser)
+        guard.daemon = True
+        guard.start()
         yield browser
+        guard.cancel()
         browser.close()
+
+
+def _kill_browser():
+    for child in psutil.Process().children(recursive=True):
+        if re.search("chrom|node", child.name()):
+            child.kill()
 
 
 class Visitor:
