@@ -1,5 +1,6 @@
 """One running Space for all tests of this folder: `python spaces_demo/app.py` in a process of its own, as a user starts it."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,13 @@ import pytest
 SPACE = Path(__file__).resolve().parents[2] / "spaces_demo"
 START_SECONDS = 240  # on a busy machine
 sys.path.insert(0, str(SPACE))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ordinary_scheduling() -> None:
+    """Server and browser inherit how this process is scheduled. In real time, a browser's spinning threads stop everything."""
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="session")
