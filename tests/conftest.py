@@ -1,5 +1,6 @@
 """Fixtures for all tests. The first lines run before anything of the Hugging Face stack is imported."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -31,3 +32,11 @@ def loopback_hub(_running_hub: LoopbackHub) -> Iterator[LoopbackHub]:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_schedule():
+    """The AV1 encoder makes a process of root real-time; the tests that follow would inherit that."""
+    yield
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
