@@ -242,6 +242,7 @@ def ask(visitor: Visitor, seed: int):
     field.wait_for()
     field.fill(str(seed))
     field.press("Tab")
+    page.wait_for_timeout(1500)  # until the page has taken the number in
     page.click("#imagine")
     page.wait_for_function(
         "!document.querySelector('#download')?.innerText.includes('MB')"
