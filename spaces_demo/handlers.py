@@ -15,7 +15,7 @@ import showing
 import truth
 import uploads
 from interface import Page, status
-from visits import Visit, forget, in_words, new_folder
+from visits import Visit, forget, in_words, keep_picture, new_folder, while_it_lasts
 
 from xwam import Future, Observation, RobotSpec, XWAMPolicyOutput, save_future
 from xwam.futures.depth_note import depth_note
@@ -41,9 +41,13 @@ class Handlers:
         """Show what the robot sees; a scene also brings its instruction."""
         page = self.page
         if source == "upload":
-            return {page.views: showing.strip(uploads.preview(self.spec, pictures))}
+            uploaded = showing.strip(uploads.preview(self.spec, pictures))
+            return {page.views: uploaded if uploaded is None else keep_picture(uploaded)}
         seen = scenes.look(scenes.Scene(task, _whole("Scene number", scene_seed)))
-        return {page.views: showing.strip(list(seen.images.values())), page.instruction: seen.instruction}
+        return {
+            page.views: keep_picture(showing.strip(list(seen.images.values()))),
+            page.instruction: seen.instruction,
+        }
 
     def another(self) -> int:
         """The number of some other scene."""
@@ -92,6 +96,7 @@ class Handlers:
                 visit = replace(visit, future=event.future())
                 yield {page.visit: visit, page.status: status(ready, event.timings), **self._show_future(visit)}
 
+    @while_it_lasts
     def show_moment(self, visit: Visit | None, frame: int, whose: str) -> str | None:
         """The cloud of one frame."""
         future = _future_of(visit, whose)
@@ -99,6 +104,7 @@ class Handlers:
             return None
         return showing.write_cloud(visit.folder / f"{whose}_{int(frame):02}.ply", future, int(frame))
 
+    @while_it_lasts
     def play(self, visit: Visit | None, whose: str) -> str | None:
         """The cloud of all frames, moving."""
         future = _future_of(visit, whose)
@@ -106,6 +112,7 @@ class Handlers:
             return None
         return showing.write_moving_cloud(visit.folder / f"{whose}.glb", future)
 
+    @while_it_lasts
     def compare(self, visit: Visit | None) -> Values:
         """Execute the imagined commands in the same scene, and show what really came."""
         page = self.page
@@ -134,6 +141,7 @@ class Handlers:
             page.whose: gr.Radio(visible=showing.has_clouds(real)),
         }
 
+    @while_it_lasts
     def pack(self, visit: Visit | None) -> Values:
         """Everything as one archive."""
         if visit is None or visit.future is None:

@@ -158,6 +158,21 @@ def test_the_true_future_is_held_against_the_dream(client):
     assert client.predict(3, "reality", api_name="/cloud").endswith(".ply")
 
 
+@pytest.mark.skipif(scenes.rendering_problem() is not None, reason="MuJoCo cannot render here")
+def test_a_late_answer_does_not_stand_beside_a_newer_question(client):
+    scene = scenes.Scene("mujoco/push_to_region", 4)
+    imagine(client, scene)
+    late = client.submit(api_name="/compare")
+    time.sleep(0.3)  # it has begun
+    assert not late.done()
+    imagine(client, scene, seed=7)
+    late.result()
+    assert client.predict(0, "reality", api_name="/cloud") is None, "the comparison was of the answer before"
+    own = Path(client.predict(0, "dream", api_name="/cloud")).read_bytes()
+    imagine(client, scene, seed=7)
+    assert Path(client.predict(0, "dream", api_name="/cloud")).read_bytes() == own
+
+
 def test_an_upload_is_imagined(client, scene, tmp_path):
     pictures, depths, state, instruction = uploads.write_example(tmp_path)
     files = [handle_file(path) for path in (*pictures, *depths)]

@@ -240,9 +240,15 @@ def ask(visitor: Visitor, seed: int):
     if not field.is_visible():
         page.get_by_text("Settings", exact=True).click()
     field.wait_for()
-    field.fill(str(seed))
-    field.press("Tab")
-    page.wait_for_timeout(1500)  # until the page has taken the number in
+
+    def stands():  # what is typed in the moment in which the settings open is lost
+        if field.input_value() == str(seed):
+            return True
+        field.fill(str(seed))
+        field.press("Tab")
+        return False
+
+    wait_until(stands, "the page does not take the seed in")
     page.click("#imagine")
     page.wait_for_function(
         "!document.querySelector('#download')?.innerText.includes('MB')"
