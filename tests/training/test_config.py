@@ -63,7 +63,7 @@ def test_every_field_is_an_option_with_its_description(capsys):
         ("learning_rate", 0.0), ("learning_rate", math.inf), ("learning_rate", math.nan), ("weight_decay", -0.1),
         ("betas", (0.9, 1.0)), ("betas", (0.9,)), ("betas", 0.9), ("betas", (False, 0.9)), ("betas", (0.9, math.nan)), ("weight_decay", math.inf),
         ("video_weight", math.inf), ("rank_timeout", 0), ("save_interval", 0), ("epsilon", 0.0), ("max_gradient_norm", 0.0),
-        ("precision", "fp16"), ("noise_mode", "none"), ("ema_decay", 1.0), ("ema_decay", 0.0), ("text_dropout", 1.1),
+        ("precision", "fp16"), ("optimizer", "sgd"), ("matrix_learning_rate", 0.0), ("matrix_learning_rate", math.inf), ("noise_mode", "none"), ("ema_decay", 1.0), ("ema_decay", 0.0), ("text_dropout", 1.1),
         ("video_weight", -1.0), ("spectral_weight", math.nan), ("final_learning_rate_ratio", 2.0), ("num_workers", -1),
         ("augmentation", 1), ("tracker", "wandb"), ("on_save_error", "ignore"), ("keep_checkpoints", 0), ("seed", "a"),
     ],

@@ -94,3 +94,13 @@ def test_the_weights_come_back_when_something_fails_under_the_average():
         fail()
     assert torch.equal(seen[0], before)
     assert torch.equal(model[0].weight, before + 1)
+
+
+def test_muon_takes_matrices_at_a_rate_of_their_own():
+    config = replace(CONFIG, optimizer="muon", matrix_learning_rate=0.04)
+    optimizer = make_optimizer(layers().parameters(), config)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2, 4]
+    assert set_learning_rate(optimizer, 5, config) == 2e-3
+    assert [group["lr"] for group in optimizer.param_groups] == [0.04, 2e-3]
+    set_learning_rate(optimizer, 30, config)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.0, 0.0]

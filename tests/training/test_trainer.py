@@ -73,6 +73,19 @@ def test_an_interrupted_run_ends_as_the_whole_one_bit_for_bit(tmp_path, whole, c
     assert [vars(report) for report in before + after] == [vars(report) for report in whole[1]]
 
 
+def test_a_run_with_muon_goes_on_bit_for_bit(tmp_path):
+    options = {**FULL, "export": nothing, "optimizer": "muon", "steps": 8}
+    trainer, expected = make_trainer(tmp_path / "whole", **options)
+    whole = trainer.run().checkpoint
+    trainer, before = make_trainer(tmp_path / "cut", encode=signal_at(3, 2), **options)
+    assert trainer.run().step == 3
+    trainer, after = make_trainer(tmp_path / "cut", pipeline=tiny_pipeline(seed=5), **options)
+    found = contents(trainer.run().checkpoint)
+    for name in (f"{name}.safetensors" for name in FILES):
+        assert found[name] == contents(whole)[name], name
+    assert [vars(report) for report in before + after] == [vars(report) for report in expected]
+
+
 def test_bit_equality_can_fail(tmp_path, whole):
     trainer, reports = make_trainer(tmp_path, export=nothing, encode=signal_at(2, 2), seed=8, **FULL)
     trainer.run()

@@ -14,6 +14,7 @@ from typing import Any, Self
 from xwam.training.objective import LossWeights
 
 PRECISIONS = ("no", "bf16")
+OPTIMIZERS = ("adamw", "muon")
 NOISE_MODES = ("ans", "decoupled", "sync")
 TRACKERS = ("tensorboard", "none")
 ON_SAVE_ERROR = ("continue", "stop")
@@ -24,7 +25,7 @@ _AT_LEAST = {
 }  # fmt: skip
 _FRACTIONS = ("final_learning_rate_ratio", "text_dropout")
 _CHOICES = {
-    "precision": PRECISIONS, "noise_mode": NOISE_MODES, "tracker": TRACKERS, "on_save_error": ON_SAVE_ERROR,
+    "precision": PRECISIONS, "optimizer": OPTIMIZERS, "noise_mode": NOISE_MODES, "tracker": TRACKERS, "on_save_error": ON_SAVE_ERROR,
 }  # fmt: skip
 
 
@@ -37,7 +38,10 @@ class TrainConfig:
         batch_size (`int`, *optional*, defaults to `4`): Windows per process and forward pass.
         accumulation (`int`, *optional*, defaults to `1`): Forward passes per update. A step is a mean over all its windows, so
             2 × 4 is 1 × 8.
-        learning_rate (`float`, *optional*, defaults to `1e-5`): Highest learning rate.
+        optimizer (`str`, *optional*, defaults to `"adamw"`): `"adamw"` as in the release; `"muon"` for a small model that is
+            trained from nothing: Muon for the matrices, AdamW for the rest.
+        learning_rate (`float`, *optional*, defaults to `1e-5`): Highest learning rate, with Muon that of what is no matrix.
+        matrix_learning_rate (`float`, *optional*, defaults to `0.02`): Highest learning rate of Muon's matrices.
         warmup_steps (`int`, *optional*, defaults to `200`): Steps over which the rate rises from 0.
         final_learning_rate_ratio (`float`, *optional*, defaults to `0.0`): Share of the rate that is left after the cosine.
         weight_decay (`float`, *optional*, defaults to `0.01`): Of AdamW, on all parameters, as in the release.
@@ -78,7 +82,9 @@ class TrainConfig:
     steps: int = 20_000
     batch_size: int = 4
     accumulation: int = 1
+    optimizer: str = "adamw"
     learning_rate: float = 1e-5
+    matrix_learning_rate: float = 0.02
     warmup_steps: int = 200
     final_learning_rate_ratio: float = 0.0
     weight_decay: float = 0.01
@@ -126,10 +132,10 @@ class TrainConfig:
             raise ValueError("At least one of the weights of the losses must be above 0, but all are 0.")
 
     def _check_optimizer(self) -> None:
-        for name in ("learning_rate", "epsilon", "max_gradient_norm"):
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "max_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, but is {getattr(self, name)}.")
-        for name in ("learning_rate", "epsilon", "weight_decay"):
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` must be finite and not negative, but is {getattr(self, name)}.")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -1,4 +1,4 @@
-"""AdamW as the release uses it, the learning rate of every step, and a moving average of the weights."""
+"""AdamW as the release uses it or Muon, the learning rate of every step, and a moving average of the weights."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,23 +9,34 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from xwam.training.config import TrainConfig
+from xwam.training.muon import MuonWithAdamW
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters in one group: norms, biases and modulations decay like the rest.
+def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of a configuration. AdamW has all parameters in one group: norms, biases and modulations decay like the rest.
 
     Source: `XWAMRunner.configure_optimizers` of the release.
 
     Args:
         parameters (`Iterable[nn.Parameter]`): Those that require a gradient are taken.
-        config (`TrainConfig`): Rate, decay, betas, epsilon.
+        config (`TrainConfig`): Which optimizer; rates, decay, betas, epsilon.
 
     Raises:
-        ValueError: If none requires a gradient.
+        ValueError: If none requires a gradient, or Muon is to train weights that are spread over processes: it needs whole
+            matrices.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ValueError("No parameter of the transformer requires a gradient: there is nothing to train.")
+    if config.optimizer == "muon":
+        if any(isinstance(parameter, DTensor) for parameter in trained):
+            raise ValueError(
+                '`optimizer` must be "adamw" where FSDP spreads the weights over processes, but is "muon".'
+            )
+        return MuonWithAdamW(
+            trained, matrix_lr=config.matrix_learning_rate, lr=config.learning_rate, betas=config.betas,
+            eps=config.epsilon, weight_decay=config.weight_decay,
+        )  # fmt: skip
     return torch.optim.AdamW(
         trained, lr=config.learning_rate, betas=config.betas, eps=config.epsilon, weight_decay=config.weight_decay
     )
@@ -61,12 +72,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, config: Train
         config (`TrainConfig`): See `learning_rate_factor`.
 
     Returns:
-        `float`: Rate of the first group.
+        `float`: Rate of the last group: Muon's matrices come first.
     """
     factor = learning_rate_factor(step, config)
     for group in optimizer.param_groups:
         group["lr"] = group.get("initial_lr", config.learning_rate) * factor
-    return float(optimizer.param_groups[0]["lr"])
+    return float(optimizer.param_groups[-1]["lr"])
 
 
 class MovingAverage:

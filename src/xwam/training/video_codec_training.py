@@ -133,19 +133,19 @@ def train_video_codec(
     """Train in place, going on from the newest checkpoint in the folder.
 
     Args:
-        vae (`AutoencoderKLWan`): In float32.
+        vae (`AutoencoderKLWan`): In float32, on the device to train on.
         make_batches (`Callable[[int], Iterable[TrainBatch]]`): Gives the stream from a batch on; one batch per step.
         config (`VideoCodecConfig`): How.
         folder (`Path`): Where checkpoints are kept.
         on_step (`Callable[[int, dict[str, float]], None]`, *optional*): Told the number of steps done and the losses.
     """
-    store = CheckpointStore(folder, keep=1)
+    store, device = CheckpointStore(folder, keep=1), next(vae.parameters()).device
     optimizers = _optimizers(vae, config)
     done = _resume(vae, optimizers, store)
     batches = iter(make_batches(done))
     vae.train()
     for step in range(done, config.steps):
-        clips = draw_clips(next(batches), config, step)
+        clips = draw_clips(next(batches), config, step).to(device)
         generator = torch.Generator().manual_seed(seed_from(config.seed, "codec noise", step))
         losses = codec_losses(vae, clips, config.objective, generator)
         vae.zero_grad(set_to_none=True)
