@@ -11,13 +11,13 @@ from seen_world import make_world, see, some_commands
 from tiny import make_pipeline, seeded
 
 from xwam.evaluation.comparison import FILES
-from xwam.evaluation.departure import where_commands_lead
+from xwam.evaluation.departure import on_commands, where_commands_lead
 from xwam.evaluation.future_errors import ErrorOptions
 from xwam.evaluation.reality import act_out, compare
 from xwam.futures.reality import observed_future
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.robots.registry import get_robot, list_robots
-from xwam.structures import ActionChunk
+from xwam.structures import ActionChunk, ArmState, JointState
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +118,26 @@ def test_what_is_written_says_what_was_measured(comparison, tmp_path):
     for name in ("comparison.png", "frames.png", "depths.png"):
         assert min(Image.open(folder / name).size) > 300
     comparison.write(folder)  # again
+    assert {path.name for path in folder.iterdir()} == FILES
     (folder / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"thesis\.txt"):
         comparison.write(folder)
     assert (folder / "thesis.txt").read_text() == "mine"
+
+
+def test_pictures_of_somebody_else_are_left_alone(tmp_path):
+    (tmp_path / "frames.png").write_text("a holiday")
+    with pytest.raises(ValueError, match=r"holds frames\.png; nothing was written"):
+        compare(make_future(), make_future(), ErrorOptions(groups=("images",))).write(tmp_path)
+    assert (tmp_path / "frames.png").read_text() == "a holiday"
+
+
+def test_where_nothing_was_measured_there_are_pictures_and_no_plot(tmp_path):
+    bare = make_future(depths={}, depth_kind="none")
+    compare(bare, bare, ErrorOptions(groups=("depth",))).write(tmp_path / "comparison")
+    files = {path.name for path in (tmp_path / "comparison").iterdir()}
+    assert files == FILES - {"comparison.png", "depths.png"}
+    assert "comparison.png" not in (tmp_path / "comparison" / "comparison.md").read_text()
 
 
 def test_without_depth_the_findings_say_so(reality):
@@ -140,6 +156,20 @@ def test_who_is_further_from_where_the_commands_lead(reality):
     assert "0.5 m from where it was imagined, at most: the imagined states are further off than the robot" in dreamer
     robot = " ".join(compare(replace(reality, states=led), reality, few).findings)
     assert "0 m from where it was imagined, at most: the robot does not follow its commands" in robot
+    exact = replace(reality, states=led)
+    assert "0 m from where it was imagined, at most: both follow them." in " ".join(
+        compare(exact, exact, few).findings
+    )
+
+
+def test_metres_of_one_arm_are_not_held_against_radians_of_another():
+    def state(x: float, turn: float) -> dict[str, ArmState | JointState]:
+        pose = ArmState(np.array([x, 0, 0]), np.array([1.0, 0, 0, 0]), 0.5)
+        return {"left": pose, "right": JointState(np.array([turn]), 0.5)}
+
+    led, went, imagined = ((state(*own),) for own in ((0.0, 0.0), (0.1, 2.0), (0.3, 1.0)))
+    words = on_commands(make_future(states=imagined), make_future(states=went), led)
+    assert "lead 0.1 m from where the robot went and 0.3 m from where it was imagined" in words
 
 
 def test_commands_that_cannot_be_integrated_lead_nowhere(reality):

@@ -67,6 +67,11 @@ def test_a_step_that_is_worse_for_a_while_is_told_but_is_no_departure():
     assert "at 1 of 4 steps, but not at the last" in found.sentence
 
 
+def test_where_no_frame_came_after_the_first_the_mean_is_a_dash():
+    alone = FutureErrors({"psnr": {"left": np.array([np.inf])}})
+    assert departures(alone, alone, PERIOD)[0].sentence.endswith("(PSNR –, frame 0 repeated –).")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -132,6 +132,15 @@ def test_without_windows_or_commands_nothing_is_imagined(pipeline, tmp_path):
         imagine_windows(pipeline, windows, tmp_path / "new", ImagineOptions(given_actions=True))
 
 
+def test_two_windows_never_share_a_folder(pipeline, tmp_path):
+    windows = _windows()
+    for number, key in enumerate(("pick/red_cube", "pick_red/cube")):
+        windows.reader.episodes[number] = replace(windows.reader.episodes[number], key=key)
+    with pytest.raises(ValueError, match="several of memory would be 'pick_red_cube@000000'"):
+        imagine_windows(pipeline, windows, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_windows_are_spread_evenly():
     assert spread(5, None) == spread(5, 9) == [0, 1, 2, 3, 4]
     assert spread(101, 3) == [0, 50, 100]

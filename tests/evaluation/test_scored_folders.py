@@ -122,8 +122,12 @@ def test_folders_of_another_program_and_without_arrays(folders):
         match_folders(predictions, truth)
     _save(predictions, "a@000000")
     path = predictions / "a@000000" / "future.json"
+    whole = json.loads(path.read_text())
     path.write_text(json.dumps({"format": "theirs"}))
     with pytest.raises(ValueError, match=r"must be of format 'xwam.future', but says 'theirs'"):
+        match_folders(predictions, truth)
+    path.write_text(json.dumps({**whole, "cameras": 2}))
+    with pytest.raises(ValueError, match="must hold the cameras by name, but holds 2"):
         match_folders(predictions, truth)
 
 

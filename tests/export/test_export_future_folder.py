@@ -2,7 +2,9 @@
 
 import json
 import os
+import struct
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -346,6 +348,15 @@ def test_an_option_out_of_range_is_no_missing_cloud(tmp_path, future, formats, o
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("options", [{"cameras": ["no such camera"]}, {"depth_range": {VIEWS[0]: (0.1, 1.0)}}])
+def test_a_recording_without_clouds_says_why(tmp_path, future, options):
+    pytest.importorskip("rerun", reason="the Rerun SDK is not installed")
+    save_future(tmp_path / "future", future, formats=("rrd",), cloud_options=options)
+    left_out = json.loads((tmp_path / "future" / "future.json").read_text())["left_out"]
+    assert list(left_out) == ["clouds of rrd"]
+    assert left_out["clouds of rrd"].startswith(f"`{next(iter(options))}` must be")
+
+
 def test_objects_are_not_pickled(tmp_path, future):
     actions = replace(future.actions, commands=future.actions.commands.astype(object))
     arrays = future_files.future_arrays
@@ -442,6 +453,47 @@ def test_a_damaged_folder_is_one_sentence(tmp_path, future, damage, message):
     save_future(tmp_path / "future", future, formats=SMALL)
     damage(tmp_path / "future")
     with pytest.raises(ValueError, match=message):
+        load_future(tmp_path / "future")
+
+
+def bare_header(header: bytes) -> bytes:
+    """An NPY file of 64 zero bytes below a header that may be anything."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header + b"\n" + bytes(64)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (True,)}",
+        b"{'descr': (), 'fortran_order': False, 'shape': (2,)}",
+        b"{'descr': 'f4,(2', 'fortran_order': False, 'shape': (2,)}",
+        b"{[]: 1}",
+        b"{'descr': ",
+        b"-" * 9000 + b"1",
+    ],
+    ids=["too large", "no size", "no number", "no type", "half a type", "no key", "half a header", "deep"],
+)
+def test_whatever_an_array_claims_to_be_is_one_sentence(tmp_path, future, header):
+    save_future(tmp_path / "future", future, formats=SMALL)
+    with zipfile.ZipFile(tmp_path / "future" / "future.npz", "w") as archive:
+        archive.writestr(f"frames/{VIEWS[0]}.npy", bare_header(header))
+    with pytest.raises(ValueError, match=r"future\.npz cannot be read as NPZ"):
+        load_future(tmp_path / "future")
+
+
+def test_an_archive_with_a_password_or_none_at_all_is_one_sentence(tmp_path, future):
+    save_future(tmp_path / "future", future, formats=SMALL)
+    path = tmp_path / "future" / "future.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # encrypted, says the table of contents
+    content[content.index(b"PK\3\4") + 6] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot be read as NPZ .* encrypted"):
+        load_future(tmp_path / "future")
+    np.save(path.open("wb"), np.zeros(3))
+    with pytest.raises(ValueError, match="cannot be read as NPZ"):
         load_future(tmp_path / "future")
 
 

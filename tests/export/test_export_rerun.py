@@ -147,7 +147,9 @@ def test_a_future_without_depth_calibration_and_actions_is_recorded_too(tmp_path
     recorded = rows(tmp_path / "future.rrd")
     assert {f"/base/{view}/rgb" for view in VIEWS} <= set(recorded)
     assert not {"/base/cloud", f"/base/{VIEWS[0]}/depth"} & set(recorded)
-    assert moving(recorded, "/states/left_joint_3", "Scalars:scalars")[0.0] == pytest.approx([0.3])
+    for number in range(1, 8):  # columns of robots are named from 1
+        values = moving(recorded, f"/states/left_joint_{number}", "Scalars:scalars")
+        assert values[0.0] == pytest.approx([(number - 1) / 10])
 
 
 def test_wrong_arguments_are_refused(tmp_path):

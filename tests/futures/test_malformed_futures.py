@@ -21,7 +21,7 @@ from xwam.geometry.fusion import fuse_views
 from xwam.metrics.depth import abs_rel
 from xwam.metrics.images import psnr
 from xwam.metrics.points import chamfer_distance
-from xwam.structures import ActionChunk, ArmState, PointCloud
+from xwam.structures import ActionChunk, ArmState, DepthCalibration, JointState, PointCloud
 
 
 def _changed(field: str, camera: str, change: Callable[[np.ndarray], np.ndarray | None]) -> Future:
@@ -46,6 +46,11 @@ def _with_arm(frame: int, arm: object) -> Future:
 def _with_commands(commands: np.ndarray, robot: str = "mujoco_panda") -> Future:
     future = make_future()
     return replace(future, actions=ActionChunk(robot, commands, future.actions.columns, 0.05))
+
+
+def _with_times(**changes: object) -> Future:
+    future = make_future()
+    return replace(future, actions=replace(future.actions, **changes))
 
 
 def _first_frames(count: int) -> Future:
@@ -88,6 +93,30 @@ MALFORMED: dict[str, tuple[Callable[[], object], str]] = {
     "time that stands still": (
         lambda: make_future(frame_period=0.0),
         "`frame_period` must be positive seconds, but is 0.0.",
+    ),
+    "a frame period that nobody knows": (
+        lambda: make_future(frame_period=None),
+        "`frame_period` must be a number, but is None.",
+    ),
+    "commands at one instant": (
+        lambda: _with_times(period=0.0),
+        "`actions.period` must be positive seconds, but is 0.0.",
+    ),
+    "commands whose rate is a word": (
+        lambda: _with_times(period="fast"),
+        "`actions.period` must be a number, but is a str.",
+    ),
+    "commands that begin nowhere": (
+        lambda: _with_times(start_time=float("nan")),
+        "`actions.start_time` must be finite, but is nan.",
+    ),
+    "a calibration that is none": (
+        lambda: make_future(depth_calibrations={"left": (1.0, 0.0)}),
+        "`depth_calibrations['left']` must be a DepthCalibration, but is a tuple.",
+    ),
+    "a calibration without a number": (
+        lambda: make_future(depth_calibrations={"left": DepthCalibration(1.0, 0.0, None, 0.9, 100)}),
+        "`depth_calibrations['left'].residual` must be a number, but is None.",
     ),
     "a kind of depth that is none": (
         lambda: make_future(depth_kind="metres"),
@@ -178,6 +207,10 @@ MALFORMED: dict[str, tuple[Callable[[], object], str]] = {
     "a quaternion of length 2": (
         lambda: _with_arm(2, ArmState(np.zeros(3), 2 * UPRIGHT, 0.5)),
         "`states[2]['left'].quaternion` must have length 1, but has length 2.",
+    ),
+    "a pose among joints": (
+        lambda: _with_arm(2, JointState(np.zeros(7), 0.5)),
+        "`states` must give arm 'left' in one form, but mix poses and joints.",
     ),
     "commands of another robot": (
         lambda: _with_commands(np.zeros((16, 7)), robot="droid"),

@@ -66,6 +66,20 @@ def test_absolute_poses_are_apart_by_distance_and_angle():
     np.testing.assert_allclose(found["right"]["gripper"], 0.5)
 
 
+def test_an_arm_whose_name_begins_with_that_of_another_keeps_its_own():
+    spec = absolute_robot()
+    arms = tuple(replace(arm, name=name) for arm, name in zip(spec.arms, ("arm", "arm_2"), strict=True))
+    spec = replace(spec, arms=arms, cameras=tuple(replace(camera, arm=None) for camera in spec.cameras))
+    still = np.zeros((COMMANDS, len(spec.command_columns)))
+    for arm in ("arm", "arm_2"):
+        still[:, spec.command_layout.part(f"{arm}_rotation")] = [1, 0, 0, 0]
+    found = command_part_errors(spec, chunk(spec, still), chunk(spec, still))
+    assert {arm: list(parts) for arm, parts in found.items()} == {
+        "arm": ["position", "rotation", "gripper"],
+        "arm_2": ["position", "rotation", "gripper"],
+    }
+
+
 def test_turns_in_axis_angle_are_apart_by_the_angle_and_not_by_their_columns():
     """Half a turn and a little less about one axis, from both sides: columns differ by 2π, rotations by 0.02."""
     spec = replace(get_robot("mujoco_panda"), command_kind="delta_end_effector", raw_scale=None)

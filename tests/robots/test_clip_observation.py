@@ -52,6 +52,17 @@ def test_depth_counts_only_where_every_sensor_has_it():
     assert clip_observation(see().robot, replace(clip, depths=some)).depths == {}
 
 
+def test_of_a_robot_with_relative_depth_any_measured_depth_counts():
+    cameras = tuple(replace(camera, depth_range=None) for camera in see().robot.cameras)
+    spec = replace(see().robot, cameras=cameras, depth_encoding="relative")
+    clip = as_clip(see())
+    name = spec.cameras[1].name
+    observation = clip_observation(spec, replace(clip, depths={name: clip.depths[name]}))
+    check_observation(spec, observation)
+    assert list(observation.depths) == [name]
+    np.testing.assert_array_equal(observation.depths[name], see().observations[0].depths[name])
+
+
 def test_without_a_first_state_there_is_no_observation():
     valid = as_clip(see()).state_is_valid
     valid[0, 7] = False

@@ -19,7 +19,7 @@ TORCH_FREE = [
 ]
 
 
-def test_the_five_robots_are_there():
+def test_the_robots_have_these_names():
     assert list_robots() == [
         "ac_one",
         "agibot_world",

@@ -12,7 +12,7 @@ from xwam.evaluation.error_plot import Line, plot_errors
 from xwam.evaluation.future_errors import FutureErrors
 from xwam.evaluation.future_metrics import METRICS
 from xwam.evaluation.tables import jsonable, markdown_table, shown
-from xwam.export.files import replacing_folder
+from xwam.export.files import json_format, replacing_folder
 from xwam.export.images import colour_depth, contact_sheet, write_image
 from xwam.futures.future import Future
 from xwam.robots.states import RobotState
@@ -104,6 +104,8 @@ class Comparison:
     def write(self, folder: str | Path) -> None:
         """Write `comparison.json`, `comparison.md`, `comparison.png`, and the frames below each other; all or nothing.
 
+        Where nothing was measured, there is no `comparison.png`.
+
         Args:
             folder (`str` or `Path`): Folder to make; one that was written before is replaced.
 
@@ -111,10 +113,13 @@ class Comparison:
             ValueError: If the folder holds files of somebody else.
             ImportError: If Matplotlib is not installed.
         """
-        with replacing_folder(folder, own_files=lambda _: FILES) as temporary:
-            self.plot(temporary / "comparison.png")
-            pictures = ["![errors](comparison.png)", "![frames](frames.png)"]
+        with replacing_folder(folder, own_files=_own_files) as temporary:
+            pictures = []
+            if self.errors.values:
+                self.plot(temporary / "comparison.png")
+                pictures.append("![errors](comparison.png)")
             write_image(temporary / "frames.png", self._sheet("frames"))
+            pictures.append("![frames](frames.png)")
             if self._depth_cameras:
                 write_image(temporary / "depths.png", self._sheet("depths"))
                 pictures.append("![depth](depths.png)")
@@ -142,6 +147,11 @@ class Comparison:
             rows |= {f"{camera}, dream": pair[0], f"{camera}, reality": pair[1]}
         labels = [f"{seconds:.2g} s" for seconds in self._seconds]
         return contact_sheet(rows, column_labels=labels, title=self.dream.instruction)
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Files of an earlier comparison in a folder; none where it is not one of ours."""
+    return FILES if json_format(folder / "comparison.json") == FORMAT else set()
 
 
 def _facts(errors: FutureErrors, metric: str) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import torch
 
 from xwam.evaluation.future_errors import FutureErrors
 from xwam.evaluation.future_metrics import METRICS
+from xwam.evaluation.tables import shown
 from xwam.futures.future import Future
 from xwam.metrics.states import state_errors
 from xwam.robots.integration import integrate_commands
 from xwam.robots.spec import RobotSpec
 from xwam.robots.states import RobotState
+from xwam.structures import ArmState
 
 # From these errors on, a robot is somewhere else than it was imagined: a finger's width, six degrees, a quarter of the way.
 STATE_TOLERANCES: Mapping[str, float] = {"position": 0.02, "rotation": 0.1, "joints": 0.1, "gripper": 0.25}
@@ -113,24 +115,25 @@ def where_commands_lead(spec: RobotSpec, reality: Future) -> tuple[RobotState, .
 def on_commands(dream: Future, reality: Future, led: Sequence[RobotState]) -> str:
     """Whether the robot or the dream is further from where the commands lead, in one sentence.
 
+    Arms are compared by their tool positions; only where there are none, by their joints.
+
     Args:
         dream (`Future`): What was imagined.
         reality (`Future`): What came.
         led (`Sequence[Mapping[str, ArmState | JointState]]`): What `where_commands_lead` gave.
     """
-    unit = "m" if any("position" in own for own in state_errors(led, led).values()) else "rad"
+    kind = "position" if any(isinstance(own, ArmState) for own in led[0].values()) else "joints"
+    unit = METRICS[kind].unit
     real, imagined = (
-        max(
-            parts.get("position", parts.get("joints", np.zeros(1))).max()
-            for parts in state_errors(states, led).values()
-        )
+        max(parts[kind].max() for parts in state_errors(states, led).values() if kind in parts)
         for states in (reality.states, dream.states)
     )
-    verdict = (
-        "the imagined states are further off than the robot"
-        if imagined > real
-        else "the robot does not follow its commands, or the spec does not say truly what they do"
-    )
+    if max(real, imagined) <= STATE_TOLERANCES[kind]:
+        verdict = "both follow them"
+    elif imagined > real:
+        verdict = "the imagined states are further off than the robot"
+    else:
+        verdict = "the robot does not follow its commands, or the spec does not say truly what they do"
     return (
         f"Followed exactly, these commands lead {real:.3g} {unit} from where the robot went and {imagined:.3g} {unit} from "
         f"where it was imagined, at most: {verdict}."
@@ -144,7 +147,8 @@ def _scene_departure(
     own, other = dream.over_frames(metric), still.over_frames(metric)
     worse = [facts.is_worse(a, b) for a, b in zip(own, other, strict=True)]
     frame = _from_here_on(worse)
-    numbers = f"{facts.title} {_number(dream.total(metric), facts.digits)}, frame 0 repeated {_number(still.total(metric), facts.digits)}"
+    totals = [shown(errors.total(metric), facts.digits) for errors in (dream, still)]
+    numbers = f"{facts.title} {totals[0]}, frame 0 repeated {totals[1]}"
     if frame is not None:
         sentence = f"The {aspect} is worse than a still picture from {frame * frame_period:.2g} s on ({numbers})."
     elif any(worse[1:]):
@@ -173,7 +177,3 @@ def _from_here_on(worse: list[bool]) -> int | None:
     while frame > 1 and worse[frame - 1]:
         frame -= 1
     return frame if frame < len(worse) else None
-
-
-def _number(value: float, digits: int) -> str:
-    return "∞" if np.isinf(value) else f"{value:.{digits}f}"

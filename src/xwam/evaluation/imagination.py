@@ -1,6 +1,7 @@
 """Predictions and truth to score: the windows of a data set, each imagined from its first instant."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,19 +70,24 @@ def imagine_windows(
         `int`: Windows that were imagined now.
 
     Raises:
-        ValueError: If there is no window, the folder was begun with other settings, or a window does not fit the robot.
+        ValueError: If there is no window, two would have one folder, the output was begun with other settings, or a window does
+            not fit the robot.
         DataError: If the data are not what they must be.
     """
     options = ImagineOptions() if options is None else options
     chosen = range(len(windows)) if numbers is None else numbers
     if len(chosen) == 0:
         raise ValueError(f"There must be at least one window to imagine, but {windows.reader.name} has none.")
+    names = {number: _name(windows, number) for number in chosen}
+    if twice := [name for name, times in Counter(names.values()).items() if times > 1]:
+        raise ValueError(
+            f"Each window must have a folder of its own, but several of {windows.reader.name} would be {twice[0]!r}."
+        )
     output = Path(output)
     source = {"data": windows.reader.name, "rows_per_command": windows.shape.rows_per_command}
     _keep_settings(output / SETTINGS_FILE, {"model": model, **source, **asdict(options)})
     count = 0
-    for number in chosen:
-        name = _name(windows, number)
+    for number, name in names.items():
         folders = output / PREDICTIONS / name, output / TRUTH / name
         if not all((folder / JSON_NAME).exists() for folder in folders):
             clip = windows[number]

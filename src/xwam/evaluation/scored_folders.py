@@ -115,6 +115,8 @@ def _facts(folder: Path) -> Mapping[str, Any]:
     facts = read_json(folder / JSON_NAME, max_bytes=MAX_JSON_BYTES)
     if facts.get("format") != FORMAT:
         raise ValueError(f"{folder / JSON_NAME} must be of format {FORMAT!r}, but says {facts.get('format')!r}.")
+    if not isinstance(facts.get("cameras"), dict):
+        raise ValueError(f"{folder / JSON_NAME} must hold the cameras by name, but holds {facts.get('cameras')!r}.")
     return facts
 
 
@@ -125,7 +127,7 @@ def _mismatches(prediction: Mapping[str, Any], truth: Mapping[str, Any]) -> list
         is_close = isinstance(own, float) and isinstance(expected, float) and math.isclose(own, expected, rel_tol=0.01)
         if own != expected and not is_close:
             problems.append(f"`{field}` is {own!r}, but {expected!r} in truth")
-    seen, known = (list(facts.get("cameras") or ()) for facts in (prediction, truth))
+    seen, known = (list(facts["cameras"]) for facts in (prediction, truth))
     if extra := [camera for camera in seen if camera not in known]:
         problems.append(f"cameras {extra} are not in truth, which has {known}")
     return problems

@@ -12,7 +12,7 @@ from xwam.evaluation.future_errors import FutureErrors, mean
 from xwam.evaluation.future_metrics import METRICS, PAPER_COLUMNS
 from xwam.evaluation.scored_folders import ScoredWindow
 from xwam.evaluation.tables import jsonable, markdown_table, shown
-from xwam.export.files import replacing_folder
+from xwam.export.files import json_format, replacing_folder
 from xwam.metrics.bootstrap import ConfidenceInterval, confidence_interval
 
 FORMAT = "xwam.scores"
@@ -227,11 +227,7 @@ def own_files(folder: Path) -> set[str]:
     Args:
         folder (`Path`): The folder.
     """
-    try:
-        facts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return FILES if isinstance(facts, dict) and facts.get("format") == FORMAT else set()
+    return FILES if json_format(folder / "report.json") == FORMAT else set()
 
 
 def _totals(errors: FutureErrors) -> dict[str, Any]:

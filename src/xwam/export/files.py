@@ -1,5 +1,6 @@
 """Write a file or a folder completely or not at all."""
 
+import json
 import os
 import secrets
 import shutil
@@ -55,6 +56,19 @@ def replacing_folder(folder: str | Path, *, own_files: Callable[[Path], set[str]
         _put_in_place(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def json_format(path: Path) -> object:
+    """What a JSON file calls its own format; `None` where it calls it nothing or cannot be read.
+
+    Args:
+        path (`Path`): The file.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts.get("format") if isinstance(facts, dict) else None
 
 
 def _beside(folder: Path) -> Path:

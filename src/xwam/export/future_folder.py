@@ -3,7 +3,6 @@
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def save_future(
         future (`Future`): Imagined or real.
         formats (`Sequence[str]`, *optional*): Of `FORMATS`; `future.json` is always written. Without it, all that can be: what
             cannot, for want of a library or of calibrated depth, is left out, and `future.json` says why. `"rrd"` is written
-            without clouds where there are none.
+            without clouds where there are none, and `future.json` says why.
         cloud_options (`Mapping[str, Any]`, *optional*): Arguments of `xwam.futures.point_clouds.point_cloud`, such as
             `{"voxel_size": 0.01, "depth_range": (0.1, 1.5), "with_normals": True}`.
         metres_per_level (`float`, *optional*, defaults to `MILLIMETRE`): Step of the 16-bit depth images.
@@ -68,7 +67,7 @@ def save_future(
             raise ValueError(f"A camera of `future` cannot be a file name: {problem}.")
     _check_cloud_options(cloud_options or {})
     export = _Export(future, dict(cloud_options or {}), metres_per_level, progress or (lambda share, what: None))
-    wanted, left_out = _wanted(export, formats)
+    wanted = _wanted(export, formats)
     with replacing_folder(folder, own_files=_own_files) as temporary:
         names: list[str] = []
         for index, name in enumerate(wanted):
@@ -79,7 +78,7 @@ def save_future(
             "metres_per_level": metres_per_level,
             "cloud_options": export.cloud_options,
             "files": names,
-            "left_out": left_out,
+            "left_out": export.left_out,
         }
         text = json.dumps(facts, indent=1, allow_nan=False, default=str)
         (temporary / JSON_NAME).write_text(text + "\n", encoding="utf-8")
@@ -120,6 +119,7 @@ class _Export:
     ) -> None:
         self.future, self.cloud_options, self.metres_per_level = future, cloud_options, metres_per_level
         self.progress = progress
+        self.left_out: dict[str, str] = {}  # and why
 
     @cached_property
     def clouds(self) -> list[PointCloud]:
@@ -198,20 +198,22 @@ class _Export:
     def _write_rrd(self, folder: Path) -> Iterator[Path]:
         from xwam.export.rerun import POINT_SIZE, write_rrd
 
-        clouds: list[PointCloud] = []
-        with suppress(ValueError):  # without depth or calibration a recording still has the images, states and actions
+        clouds: list[PointCloud] = []  # without depth or calibration a recording still has images, states and actions
+        try:
             clouds = self.clouds
+        except ValueError as error:
+            self.left_out["clouds of rrd"] = str(error)
         path = folder / "future.rrd"
         write_rrd(path, self.future, clouds, point_size=self.cloud_options.get("voxel_size") or POINT_SIZE)
         yield path
 
 
-def _wanted(export: _Export, formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
-    """Formats to write besides JSON, and those left out, each with the reason."""
+def _wanted(export: _Export, formats: Sequence[str] | None) -> list[str]:
+    """Formats to write besides JSON; those left out go to `export.left_out`, each with the reason."""
     unknown = [formats] if isinstance(formats, str) else [name for name in formats or () if name not in FORMATS]
     if unknown:
         raise ValueError(f"`formats` must be a list of some of {list(FORMATS)}, but has {unknown}.")
-    wanted, left_out = [], {}
+    wanted = []
     for name in FORMATS[1:] if formats is None else dict.fromkeys(formats):
         if name == "json":
             continue
@@ -221,8 +223,8 @@ def _wanted(export: _Export, formats: Sequence[str] | None) -> tuple[list[str], 
         except (ImportError, ValueError) as error:
             if formats is not None:
                 raise
-            left_out[name] = str(error)
-    return wanted, left_out
+            export.left_out[name] = str(error)
+    return wanted
 
 
 def _own_files(folder: Path) -> set[str]:

@@ -115,7 +115,7 @@ def _log_states(rerun: ModuleType, recording: Any, future: Future, frame: int) -
                 zip(("qw", "qx", "qy", "qz"), state.quaternion, strict=True)
             )
         else:
-            numbers = {f"joint_{index}": value for index, value in enumerate(state.positions)}
+            numbers = {f"joint_{number}": value for number, value in enumerate(state.positions, start=1)}  # as columns
         for name, value in (numbers | {"gripper": state.gripper}).items():
             recording.log(f"states/{arm}_{name}", rerun.Scalars(float(value)))
 

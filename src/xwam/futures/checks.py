@@ -8,7 +8,7 @@ import numpy as np
 
 from xwam.futures.future import DEPTH_KINDS, Future
 from xwam.geometry.matrix_checks import FARTHEST_DEPTH, intrinsics_problem, rigid_problem
-from xwam.structures import ActionChunk, ArmState, JointState
+from xwam.structures import ActionChunk, ArmState, DepthCalibration, JointState
 
 UNIT_TOLERANCE = 1e-3  # of the length of a quaternion; float32 stays below 1e-6
 MAX_DISTANCE = 20.0  # metres from the base, beyond any arm on any base
@@ -32,6 +32,7 @@ def check_future(future: Any, *, name: str = "future") -> None:
         _check_texts(future)
         size = _check_frames(future)
         _check_depths(future, size)
+        _check_depth_calibrations(future)
         _check_calibration(future, size)
         _check_states(future)
         _check_actions(future)
@@ -43,11 +44,7 @@ def _check_texts(future: Future) -> None:
     for field in ("robot", "instruction"):
         if not isinstance(getattr(future, field), str):
             raise ValueError(f"`{field}` must be a string, but is {_kind(getattr(future, field))}.")
-    period = future.frame_period
-    if isinstance(period, bool) or not isinstance(period, (int, float, np.integer, np.floating)):
-        raise ValueError(f"`frame_period` must be seconds, but is {_kind(period)}.")
-    if not (math.isfinite(period) and period > 0):
-        raise ValueError(f"`frame_period` must be positive seconds, but is {period}.")
+    _check_period("frame_period", future.frame_period)
 
 
 def _check_frames(future: Future) -> tuple[int, int, int]:
@@ -79,7 +76,6 @@ def _check_depths(future: Future, size: tuple[int, int, int]) -> None:
     if future.depth_kind not in DEPTH_KINDS:
         raise ValueError(f"`depth_kind` must be one of {list(DEPTH_KINDS)}, but is {future.depth_kind!r}.")
     _check_cameras("depths", future.depths, future)
-    _check_cameras("depth_calibrations", future.depth_calibrations, future)
     if future.depths and future.depth_kind in KINDS_WITHOUT_DEPTH:
         raise ValueError(
             f"`depths` must be empty where `depth_kind` is {future.depth_kind!r}, but has {list(future.depths)}."
@@ -101,6 +97,16 @@ def _check_depths(future: Future, size: tuple[int, int, int]) -> None:
         known = sample[sample > 0]
         if known.size and (median := float(np.median(known))) > FARTHEST_DEPTH:
             raise ValueError(f"{label} must be in metres, but the median is {median:g}; are these millimetres?")
+
+
+def _check_depth_calibrations(future: Future) -> None:
+    _check_cameras("depth_calibrations", future.depth_calibrations, future)
+    for camera, fit in future.depth_calibrations.items():
+        label = f"depth_calibrations[{camera!r}]"
+        if not isinstance(fit, DepthCalibration):
+            raise ValueError(f"`{label}` must be a DepthCalibration, but is {_kind(fit)}.")
+        for field, value in vars(fit).items():
+            _check_number(f"{label}.{field}", value)
 
 
 def _check_calibration(future: Future, size: tuple[int, int, int]) -> None:
@@ -136,6 +142,8 @@ def _check_states(future: Future) -> None:
             )
         for arm, own in state.items():
             _check_arm(f"states[{frame}][{arm!r}]", own)
+            if type(own) is not type(future.states[0][arm]):
+                raise ValueError(f"`states` must give arm {arm!r} in one form, but mix poses and joints.")
 
 
 def _check_arm(label: str, state: Any) -> None:
@@ -152,10 +160,7 @@ def _check_arm(label: str, state: Any) -> None:
         _vector(f"{label}.positions", state.positions, None)
     else:
         raise ValueError(f"`{label}` must be ArmState or JointState, but is {_kind(state)}.")
-    if isinstance(state.gripper, bool) or not isinstance(state.gripper, (int, float, np.integer, np.floating)):
-        raise ValueError(f"`{label}.gripper` must be a number, but is {_kind(state.gripper)}.")
-    if not math.isfinite(state.gripper):
-        raise ValueError(f"`{label}.gripper` must be finite, but is {state.gripper}.")
+    _check_number(f"{label}.gripper", state.gripper)
 
 
 def _check_actions(future: Future) -> None:
@@ -166,6 +171,8 @@ def _check_actions(future: Future) -> None:
         raise ValueError(f"`actions` must be an ActionChunk, but is {_kind(actions)}.")
     if actions.robot != future.robot:
         raise ValueError(f"`actions` must be of robot {future.robot!r}, but are of {actions.robot!r}.")
+    _check_period("actions.period", actions.period)
+    _check_number("actions.start_time", actions.start_time)
     _check_array("`actions.commands`", actions.commands)
     if actions.commands.ndim != 2 or actions.commands.shape[1] != len(actions.columns):
         raise ValueError(
@@ -192,6 +199,19 @@ def _check_cameras(field: str, values: Any, future: Future) -> None:
 def _check_mapping(field: str, values: Any) -> None:
     if not isinstance(values, Mapping):
         raise ValueError(f"`{field}` must be a mapping by name, but is {_kind(values)}.")
+
+
+def _check_period(label: str, value: Any) -> None:
+    _check_number(label, value)
+    if value <= 0:
+        raise ValueError(f"`{label}` must be positive seconds, but is {value}.")
+
+
+def _check_number(label: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ValueError(f"`{label}` must be a number, but is {_kind(value)}.")
+    if not math.isfinite(value):
+        raise ValueError(f"`{label}` must be finite, but is {value}.")
 
 
 def _check_array(label: str, values: Any) -> None:

@@ -63,9 +63,8 @@ def view_agreement(
         `Agreement`: Counts, in the dtype of `points`.
     """
     known = torch.where(is_valid, depth, torch.inf)
-    nearest = -torch.nn.functional.max_pool2d(-known[:, None], 3, stride=1, padding=1)[
-        :, 0
-    ]  # of a pixel and those around it
+    # Least depth of a pixel and those around it.
+    nearest = -torch.nn.functional.max_pool2d(-known[:, None], 3, stride=1, padding=1)[:, 0]
     camera_from_base = invert_transform(base_from_camera)[:, :3]
     pixel_from_base = (intrinsics @ camera_from_base).to(points.dtype)  # (V, 3, 4)
     agreed, contradicted, unknown = (torch.zeros_like(points[:, 0]) for _ in range(3))

@@ -11,6 +11,8 @@ from xwam.metrics.states import position_error, rotation_error
 from xwam.robots.spec import RobotSpec
 from xwam.structures import ActionChunk
 
+PARTS = ("position", "rotation", "joints", "gripper")  # of an arm's commands
+
 
 def command_errors(prediction: ActionChunk, truth: ActionChunk) -> dict[str, np.ndarray]:
     """Difference without sign of every command in every column. Order does not matter.
@@ -86,9 +88,10 @@ def command_part_errors(
             f"The commands must be those of robot {spec.name!r}, with columns {layout.columns}, but are of robot "
             f"{truth.robot!r}, with columns {tuple(truth.columns)}."
         )
+    there = {name for name, _ in layout.parts}
     errors: dict[str, dict[str, np.ndarray]] = {arm.name: {} for arm in spec.arms}
     for arm in spec.arms:
-        for part in (name.removeprefix(f"{arm.name}_") for name, _ in layout.parts if name.startswith(f"{arm.name}_")):
+        for part in (part for part in PARTS if f"{arm.name}_{part}" in there):
             own = layout.part(f"{arm.name}_{part}")
             errors[arm.name][part] = _part_error(part, layout.units[own][0], predicted[:, own], true[:, own])
     return errors

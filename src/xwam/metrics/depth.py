@@ -196,7 +196,7 @@ def _least_squares_fit(p: np.ndarray, t: np.ndarray) -> tuple[float, float]:
 def _known_truth(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     check_pair(prediction, truth)
     for name, depth in (("prediction", prediction), ("truth", truth)):
-        if np.issubdtype(getattr(depth, "dtype", None), np.integer):
+        if np.issubdtype(depth.dtype, np.integer):
             raise TypeError(f"`{name}` must be metres in floating point but is {depth.dtype}; are these millimetres?")
         check_floats(name, depth)
         if depth.ndim < 2:

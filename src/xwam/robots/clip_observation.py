@@ -38,21 +38,29 @@ def clip_observation(spec: RobotSpec, clip: Clip) -> Observation:
         lacking = [name for name, valid in zip(spec.state_columns, clip.state_is_valid[0], strict=True) if not valid]
         raise ValueError(f"The first state of {clip.source or 'the clip'} must be measured, but lacks {lacking}.")
     state = _state(spec, clip.states[0])
-    measuring = [camera.name for camera in spec.cameras if camera.depth_range is not None]
-    has_depth = bool(measuring) and all(name in clip.depths for name in measuring)
     return Observation(
         images={name: video[0] for name, video in clip.images.items()},
         instruction=clip.instruction,
         arms={name: own for name, own in state.items() if isinstance(own, ArmState)},
         joints={name: own for name, own in state.items() if isinstance(own, JointState)},
         robot=clip.robot,
-        depths={name: clip.depths[name][0] for name in measuring} if has_depth else {},
+        depths=_first_depths(spec, clip),
         cameras={
             name: Camera(np.asarray(clip.intrinsics[name]), np.asarray(poses[0]))
             for name, poses in clip.base_from_camera.items()
             if name in clip.intrinsics
         },
     )
+
+
+def _first_depths(spec: RobotSpec, clip: Clip) -> dict[str, np.ndarray]:
+    """Measured depth of the first instant by camera: any of a robot with relative depth, else all that have a range or none."""
+    if spec.depth_encoding == "relative":
+        return {name: maps[0] for name, maps in clip.depths.items()}
+    measuring = [camera.name for camera in spec.cameras if camera.depth_range is not None]
+    if not all(name in clip.depths for name in measuring):
+        return {}
+    return {name: clip.depths[name][0] for name in measuring}
 
 
 def spec_for_images(spec: RobotSpec, clip: Clip) -> RobotSpec:
