@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xwam.metrics.bootstrap import confidence_interval
+from xwam.metrics.bootstrap import confidence_interval, ratio_interval
 
 SCIPY_NAMES = {"percentile": "percentile", "bca": "BCa"}
 
@@ -141,3 +141,33 @@ def test_a_huge_folder_of_single_windows_fits_into_memory():
         tracemalloc.stop()
     assert found.num_episodes == len(values)
     assert peak < 100e6, "an array of episodes × rows has 3.2 GB"
+
+
+def test_a_ratio_is_that_of_the_sums_with_scipys_interval():
+    rng = np.random.default_rng(0)
+    denominators = skewed(2, 30)
+    numerators = 0.4 * denominators + 0.05 * rng.normal(size=30)
+    found = ratio_interval(numerators, denominators, num_resamples=999, seed=5)
+    theirs = stats.bootstrap(
+        (numerators, denominators), lambda n, d: n.sum(axis=-1) / d.sum(axis=-1), paired=True, vectorized=False,
+        n_resamples=999, method="percentile", rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    assert float(found.mean) == pytest.approx(numerators.sum() / denominators.sum())
+    assert (float(found.low), float(found.high)) == pytest.approx(tuple(theirs), rel=1e-9)
+    assert found.low < 0.4 < found.high
+
+
+def test_a_ratio_draws_whole_episodes_and_leaves_out_what_is_unknown_on_either_side():
+    one, other, names = np.array([1.0, 3.0, np.nan, 8.0]), np.array([2.0, 2.0, 5.0, 4.0]), ["a", "a", "b", "c"]
+    found = ratio_interval(one, other, episodes=names)
+    assert float(found.mean) == pytest.approx(12 / 8)
+    assert (float(found.low), float(found.high)) == (1, 2), "episode a is 4 / 4, c is 8 / 4"
+    assert np.isnan(ratio_interval(one[:2], other[:2], episodes=["a", "a"]).low)
+    assert np.isnan(ratio_interval(np.ones(2), np.zeros(2)).mean)
+
+
+def test_a_ratio_without_a_meaning_is_refused():
+    with pytest.raises(ValueError, match="no denominator negative"):
+        ratio_interval(np.ones(2), np.array([1.0, -1.0]))
+    with pytest.raises(ValueError, match="one number per row"):
+        ratio_interval(np.ones((2, 2)), np.ones((2, 2)))

@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="such as mujoco/lift_cube, or mujoco for all of it",
     )
-    add("--policy", required=True, help="scripted, still, random, replay:FOLDER, or a pipeline's folder or hub id")
+    add(
+        "--policy",
+        required=True,
+        help="scripted, still, random, replay:FOLDER, mean:FOLDER, bc:FOLDER, or a pipeline's folder or hub id",
+    )
     add("--episodes", type=int, default=20, help="episodes in every environment (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="seed of the first episode; each further one adds 1 (default: 0)")
     add("--execute", type=int, default=16, help="commands of a chunk before planning again (default: %(default)s)")

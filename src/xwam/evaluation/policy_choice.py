@@ -1,4 +1,7 @@
-"""Policies by what a person types: `scripted`, `still`, `random`, `replay:FOLDER`, or a pipeline's folder or hub id."""
+"""Policies by what a person types.
+
+`scripted`, `still`, `random`, `replay:FOLDER`, `mean:FOLDER`, `bc:FOLDER`, or a pipeline's folder or hub id.
+"""
 
 import importlib
 import re
@@ -15,6 +18,7 @@ from xwam.utils.devices import check_device_name, require_device
 
 if TYPE_CHECKING:
     from xwam.policies.pipeline_policy import PipelinePolicy
+    from xwam.policies.trained_baselines import TrainedBaseline
 
 EXPERT_OF_SIMULATOR = {  # experts read the state of their simulator
     "mujoco": "xwam.policies.scripted:ScriptedPolicy",
@@ -22,6 +26,10 @@ EXPERT_OF_SIMULATOR = {  # experts read the state of their simulator
 }
 REPLAY = "replay:"
 BASELINES = ("scripted", "still", "random")
+FITTED = {
+    "mean:": "mean_action",
+    "bc:": "behaviour_cloning",
+}  # baselines in folders, see `xwam.policies.baseline_files`
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class PolicyChoice:
             raise ValueError(f"Only a pipeline dreams, but the policy is {self.text!r}.")
         if self.text.startswith(REPLAY):
             self._check_replay(environments, seeds)
+        if self._fitted is not None:
+            _fitted_policy(*self._fitted)
 
     def __call__(self, environment: Environment) -> Policy:
         """Make the policy.
@@ -83,8 +93,12 @@ class PolicyChoice:
 
             commands = stored_commands(self.text.removeprefix(REPLAY), environment.name, options=self.options)
             return ReplayPolicy(environment.robot, commands)
-        policy = _pipeline_policy(self.text, self.device, self.dream)
-        robot = policy.pipeline.robot_processor.spec.name
+        if self._fitted is not None:
+            policy: Any = _fitted_policy(*self._fitted)
+            robot = policy.robot.name
+        else:
+            policy = _pipeline_policy(self.text, self.device, self.dream)
+            robot = policy.pipeline.robot_processor.spec.name
         if robot != environment.robot.name:
             raise ValueError(
                 f"{self.text} is a policy for robot {robot!r}, but {environment.name} has robot {environment.robot.name!r}."
@@ -93,7 +107,15 @@ class PolicyChoice:
 
     @property
     def _is_pipeline(self) -> bool:
-        return self.text not in BASELINES and not self.text.startswith(REPLAY)
+        return self.text not in BASELINES and not self.text.startswith(REPLAY) and self._fitted is None
+
+    @property
+    def _fitted(self) -> tuple[str, str] | None:
+        """Folder and kind of a baseline that was fitted; `None` for everything else."""
+        for prefix, kind in FITTED.items():
+            if self.text.startswith(prefix):
+                return self.text.removeprefix(prefix), kind
+        return None
 
     def _check_replay(self, environments: tuple[str, ...], seeds: Sequence[int]) -> None:
         folder = self.text.removeprefix(REPLAY)
@@ -116,9 +138,17 @@ class PolicyChoice:
                 raise ValueError(f"{folder} is no pipeline folder: it holds no model_index.json.")
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", self.text):
             raise ValueError(
-                f"There is no policy {self.text!r}: it is none of {list(BASELINES)}, does not begin with {REPLAY!r}, and is "
-                "neither a folder nor a hub id such as 'user/model'."
+                f"There is no policy {self.text!r}: it is none of {list(BASELINES)}, begins with none of "
+                f"{[REPLAY, *FITTED]}, and is neither a folder nor a hub id such as 'user/model'."
             )
+
+
+@cache
+def _fitted_policy(folder: str, kind: str) -> "TrainedBaseline":
+    """One per process, whatever the number of environments."""
+    from xwam.policies.baseline_files import load_baseline
+
+    return load_baseline(folder, kind)
 
 
 @cache

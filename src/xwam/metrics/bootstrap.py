@@ -76,6 +76,51 @@ def confidence_interval(
     return ConfidenceInterval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), level, len(sums))
 
 
+def ratio_interval(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    *,
+    episodes: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> ConfidenceInterval:
+    r"""\(\sum n / \sum d\) over all rows with its percentile interval: how large one error is as a part of another.
+
+    Both are of the same rows, and every resample draws whole episodes of both.
+
+    Args:
+        numerators (`np.ndarray` of shape `(N,)`): For example the error of a forecast for each clip.
+        denominators (`np.ndarray` of shape `(N,)`): That of another forecast; not negative.
+        episodes (`Sequence[Hashable]`, *optional*): Episode of each row; by default every row is an episode of its own.
+        level (`float`, *optional*, defaults to `0.95`): Between 0 and 1.
+        num_resamples (`int`, *optional*, defaults to `2000`): Resamples.
+        seed (`int`, *optional*, defaults to `0`): Equal seeds draw equally.
+
+    Returns:
+        `ConfidenceInterval`: Arrays of shape `()`; `mean` is the ratio, NaN where the denominators are all zero. A row with NaN
+        on either side counts on neither.
+
+    Raises:
+        ValueError: If there is no row, shapes or labels do not fit, a value is infinite, a denominator is negative, or an option
+            is out of range.
+    """
+    rows = np.stack([np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)], axis=1)
+    if rows.ndim != 2 or (rows[:, 1] < 0).any():
+        raise ValueError("`numerators` and `denominators` must be one number per row, and no denominator negative.")
+    _check_options(rows, level, "percentile", num_resamples)
+    known = ~np.isnan(rows).any(axis=1, keepdims=True)
+    sums, _ = _by_episode(np.where(known, rows, 0), episodes)
+    draws = np.random.default_rng(seed).integers(0, len(sums), (num_resamples, len(sums)))
+    drawn = sums[draws].sum(axis=1)  # (resamples, 2)
+    tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
+    has_two = np.array([np.count_nonzero(sums[:, 1]) >= 2])
+    low, high = _quantiles(_ratio(drawn[:, :1], drawn[:, 1:]), tails, has_two)
+    total = sums.sum(axis=0)
+    ratio = _ratio(total[:1], total[1:])
+    return ConfidenceInterval(ratio.reshape(()), low.reshape(()), high.reshape(()), level, len(sums))
+
+
 def _check_options(values: np.ndarray, level: float, method: str, num_resamples: int) -> None:
     if values.ndim < 1 or not values.size:
         raise ValueError(f"`values` must have shape (N, ...) with at least one row but has shape {values.shape}.")

@@ -32,7 +32,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    parameter.add_(_muon_update(parameter, self.state[parameter], group), alpha=-group["lr"])
+                    update = _muon_update(parameter.grad, self.state[parameter], group)
+                    parameter.add_(update, alpha=-group["lr"])
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -81,27 +82,27 @@ class MuonWithAdamW(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(change(parameter, self.state[parameter], group), alpha=-group["lr"])
+                    parameter.add_(change(parameter.grad, self.state[parameter], group), alpha=-group["lr"])
 
 
-def _muon_update(parameter: torch.Tensor, state: dict[str, torch.Tensor], group: dict[str, Any]) -> torch.Tensor:
+def _muon_update(gradient: torch.Tensor, state: dict[str, torch.Tensor], group: dict[str, Any]) -> torch.Tensor:
     if not state:
-        state["momentum"] = torch.zeros_like(parameter)
-    state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-    update = parameter.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+        state["momentum"] = torch.zeros_like(gradient)
+    state["momentum"].lerp_(gradient, 1 - group["momentum"])
+    update = gradient.lerp(state["momentum"], group["momentum"]).flatten(1)
     rows, columns = update.shape
-    return orthogonal_factor(update).view_as(parameter) * max(1.0, rows / columns) ** 0.5
+    return orthogonal_factor(update).view_as(gradient) * max(1.0, rows / columns) ** 0.5
 
 
-def _adam_update(parameter: torch.Tensor, state: dict[str, torch.Tensor], group: dict[str, Any]) -> torch.Tensor:
+def _adam_update(gradient: torch.Tensor, state: dict[str, torch.Tensor], group: dict[str, Any]) -> torch.Tensor:
     if not state:
         state["step"] = torch.zeros(())
-        state["exp_avg"] = torch.zeros_like(parameter)
-        state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["exp_avg"] = torch.zeros_like(gradient)
+        state["exp_avg_sq"] = torch.zeros_like(gradient)
     first, second = group["betas"]
     state["step"] += 1
-    state["exp_avg"].lerp_(parameter.grad, 1 - first)
-    state["exp_avg_sq"].lerp_(parameter.grad.square(), 1 - second)
+    state["exp_avg"].lerp_(gradient, 1 - first)
+    state["exp_avg_sq"].lerp_(gradient.square(), 1 - second)
     mean = state["exp_avg"] / (1 - first ** float(state["step"]))
     square = state["exp_avg_sq"] / (1 - second ** float(state["step"]))
     return mean / (square.sqrt() + group["eps"])

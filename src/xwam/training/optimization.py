@@ -13,7 +13,9 @@ from xwam.training.muon import MuonWithAdamW
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of a configuration. AdamW has all parameters in one group: norms, biases and modulations decay like the rest.
+    """The optimizer of a configuration.
+
+    AdamW has all parameters in one group: norms, biases and modulations decay like the rest.
 
     Source: `XWAMRunner.configure_optimizers` of the release.
 
