@@ -1,0 +1,141 @@
+"""The recipe of the embedded model: all stages at their smallest, and a language that is not told what it will be asked."""
+
+import json
+import random
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xwam import XWAM4DPipeline, load_recorded_observation
+from xwam.envs.mujoco_scene import COLOURS
+from xwam.envs.opengl import RenderingUnavailableError, import_mujoco
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "train" / "embedded_small"
+sys.path.insert(0, str(FOLDER))
+
+import language  # noqa: E402
+import recipe  # noqa: E402
+import train  # noqa: E402
+
+
+def rendering_problem() -> str | None:
+    try:
+        import_mujoco("this test")
+    except (ImportError, RenderingUnavailableError) as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums over threads have no fixed order everywhere, and on a busy machine threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Every stage of the smallest size."""
+    if problem := rendering_problem():
+        pytest.skip(f"the demonstrations are rendered: {problem}")
+    folder = tmp_path_factory.mktemp("embedded")
+    train.main(["--size", "tiny", "--work", str(folder), "--processes", "1"])
+    return folder
+
+
+def weights(folder):
+    return XWAM4DPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).transformer.state_dict()
+
+
+def test_all_stages_end_in_a_pipeline_that_acts(work):
+    pipe = XWAM4DPipeline.from_pretrained(work / "pipeline", dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    output = pipe(
+        load_recorded_observation(),
+        num_action_steps=2,
+        num_inference_steps=3,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert output.actions[0].commands.shape == (32, 7)
+    assert output.future().frames["robot0_eye_in_hand"].shape == (9, 64, 80, 3)
+    mean, std = pipe.vae.config.latents_mean, pipe.vae.config.latents_std
+    assert np.abs(mean).max() > 1e-3, "the latents were measured"
+    assert min(std) > 0
+    assert json.loads((work / "clocks" / "transformer.json").read_text())["seconds"] > 0
+
+
+def test_stages_that_are_done_are_left_alone(work):
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
+    train.main(["--size", "tiny", "--work", str(work)])
+    assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == before
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, tmp_path):
+    again, other = tmp_path / "again", tmp_path / "other"
+    for folder, seed in ((again, 0), (other, 1)):
+        data = ["--data", str(work / "data")]
+        train.main(["--size", "tiny", "--work", str(folder), "--seed", str(seed), "--processes", "1", *data])
+    first, second, third = weights(work), weights(again), weights(other)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], third[name]) for name in first)
+
+
+def test_held_out_episodes_are_of_every_kind_and_not_trained_on(work):
+    size = recipe.SIZES["tiny"]
+    trained, held_out = recipe.open_episodes(work / "data", size)
+    keys = [{episode.key for episode in reader.episodes} for reader in (trained, held_out)]
+    kinds = len(size.tasks) * len(size.appearances) * len(recipe.EXPERTS)
+    assert (len(keys[0]), len(keys[1])) == (kinds * (size.episodes - size.held_out), kinds * size.held_out)
+    assert not keys[0] & keys[1]
+    assert {key.rsplit("-", 1)[0] for key in keys[0]} == {key.rsplit("-", 1)[0] for key in keys[1]}
+
+
+def every_sentence():
+    for ways in language.GRAMMAR.values():
+        for way in ways:
+            for parts in product(*way):
+                text = " ".join(part for part in parts if part)
+                yield from ({text} if "{" not in text else {text.format(a=a, b=b) for a, b in pairs()})
+
+
+def pairs():
+    return [("red", "blue"), ("blue", "red")]
+
+
+def test_the_grammar_holds_no_phrasing_that_evaluation_asks():
+    asked = {text for text, _ in language.held_out_sentences()}
+    assert any("red" in text for text in asked)
+    assert not asked & set(every_sentence())
+
+
+def test_sentences_name_the_colours_that_they_are_said_to_name():
+    draw = random.Random(0)
+    for task in language.GRAMMAR:
+        for _ in range(50):
+            text, *named = language.sentence(task, draw)
+            said = text.replace("red button", "button").replace("red switch", "switch").split()
+            assert [colour for colour in COLOURS if colour in said] == sorted(
+                (colour for colour in named if colour != language.NO_COLOUR), key=list(COLOURS).index
+            )
+            assert "{" not in text
+
+
+def test_the_tokenizer_knows_words_whole_and_loses_no_letter():
+    tokenizer = language.make_tokenizer()
+    assert tokenizer.tokenize("lift the red cube") == ["▁lift", "▁the", "▁red", "▁cube"]
+    for text in ("juggle 3 zebras (quickly)!", "the green block belongs in the bin"):
+        assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+
+
+def test_the_text_encoder_learns_what_is_asked():
+    torch.manual_seed(3)
+    tokenizer = language.make_tokenizer()
+    encoder = language.make_text_encoder(len(tokenizer), seed=0)
+    losses = [loss for _, loss in language.train_text_encoder(encoder, tokenizer, steps=60, batch_size=16)]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
