@@ -86,15 +86,23 @@ class Handlers:
         forget(old)  # only here: what cannot be asked leaves the old answer on the page
         visit = Visit(new_folder(), observation, scene)
         yield {page.visit: visit, **self._nothing_yet()}
-        ready = {}
+        ready, acted = {}, {}
         for event in events:
             if isinstance(event, XWAMPolicyOutput):
                 ready["Actions after"] = sum(event.timings.values())
-                yield {page.status: status(ready, event.timings), **self._show_actions(event)}
+                acted = self._show_actions(event)
+                yield {page.status: status(ready, event.timings), **acted}
             else:
                 ready["Dream after"] = sum(event.timings.values())
                 visit = replace(visit, future=event.future())
-                yield {page.visit: visit, page.status: status(ready, event.timings), **self._show_future(visit)}
+                # The actions once more: on a slow machine Gradio draws a plot after the last answer of a stream, and one that
+                # this answer lacks stays empty.
+                yield {
+                    page.visit: visit,
+                    page.status: status(ready, event.timings),
+                    **acted,
+                    **self._show_future(visit),
+                }
 
     @while_it_lasts
     def show_moment(self, visit: Visit | None, frame: int, whose: str) -> str | None:
