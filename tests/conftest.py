@@ -30,6 +30,17 @@ def loopback_hub(_running_hub: LoopbackHub) -> Iterator[LoopbackHub]:
     _running_hub.reset()
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Sums over threads have no fixed order everywhere, and on a busy machine threads mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 

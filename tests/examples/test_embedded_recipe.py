@@ -30,17 +30,11 @@ def rendering_problem() -> str | None:
     return None
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums over threads have no fixed order everywhere, and on a busy machine threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(tmp_path_factory, one_thread):
     """Every stage of the smallest size."""
     if problem := rendering_problem():
         pytest.skip(f"the demonstrations are rendered: {problem}")

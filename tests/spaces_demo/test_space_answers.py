@@ -83,6 +83,7 @@ def test_actions_come_before_the_dream(visit):
     assert "Dream after" not in answers[first][STATUS]
     assert "Dream after" in answers[-1][STATUS]
     assert "**Depth.** Metric" in answers[-1][DEPTH_NOTE]
+    np.testing.assert_array_equal(sheet(answers[-1]), sheet(answers[first]))  # or plots that are drawn late stay empty
 
 
 def test_films_play_in_any_browser(visit):

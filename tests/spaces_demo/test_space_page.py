@@ -276,27 +276,6 @@ def test_two_users_at_once_do_not_mix(browser, visitor, space_url, alone, pictur
         other.close()
 
 
-def test_plots_that_are_drawn_after_the_dream_are_not_empty(browser, space_url):
-    visitor = Visitor(browser, space_url)
-    try:
-        page = visitor.page
-        visitor.wait_for_views()
-        code = re.compile(r"/assets/embed-[^/]*\.js")
-        waiting = []
-        page.route(code, lambda route: waiting.append(route))  # what draws plots is slow to come
-        page.click("#imagine")
-        visitor.films_ready(6)
-        assert waiting, "plots are drawn by another file"
-        for route in waiting:
-            route.continue_()
-        page.unroute(code)
-        for panel in ("#command-0", "#command-2", "#state-0"):
-            page.wait_for_selector(f"{panel} svg path", timeout=20_000)
-        assert not visitor.problems
-    finally:
-        visitor.close()
-
-
 def test_a_bad_upload_is_answered_in_words(browser, space_url, pictures, tmp_path):
     visitor = Visitor(browser, space_url)
     try:

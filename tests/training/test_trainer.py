@@ -40,17 +40,11 @@ def nothing(pipeline, folder: Path) -> None:
     (folder / "exported.json").write_text("{}")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums over threads have no fixed order everywhere, and on a busy machine threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_thread):
     """Checkpoint and reports of a run that nobody interrupts."""
     trainer, reports = make_trainer(tmp_path_factory.mktemp("whole"), export=nothing, **FULL)
     return trainer.run().checkpoint, reports

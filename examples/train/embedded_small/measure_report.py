@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from measure_dreams import CODEC, DREAM, STILL
+
 from xwam.evaluation.tables import markdown_table, shown
 from xwam.export.files import replacing
 
-DREAM, STILL, CODEC = "dream", "frame 0 repeated", "truth through the VAE"
 HEADING = "## Measured"
 
 # Name, title, decimals, factor, whether more is better.

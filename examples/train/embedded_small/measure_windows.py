@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recipe import EXTRA_STEPS
 from tqdm import tqdm
 
 from xwam import ActionChunk, ClipDataset, Future, Observation, RobotSpec
@@ -48,7 +49,10 @@ def record_held_out(
 ) -> None:
     """Record successful episodes of the expert; goes on where it was stopped, and does nothing where all are there."""
     print(f"held-out episodes in {folder}", flush=True)
-    recipes = [Recipe(environment=f"mujoco/{task}", options=dict(options), expert=EXPERT) for task in tasks]
+    recipes = [
+        Recipe(environment=f"mujoco/{task}", options=dict(options), expert=EXPERT, extra_steps=EXTRA_STEPS)
+        for task in tasks
+    ]
     with tqdm(total=episodes * len(tasks), desc="held-out episodes", disable=None) as bar:
         record_demonstrations(
             folder,

@@ -22,10 +22,8 @@ from xwam.training.video_codec_training import VideoCodecConfig
 
 PROMPT_LENGTH = 48  # tokens
 EXPERTS = ({"noise": 0.0}, {"noise": 0.15})  # as sure as can be, and with a shaking hand that must be made up for
-EXTRA_STEPS = (
-    32,
-    36,
-)  # after success: a window holds 32 commands, and one should begin wherever the model may be asked
+# Commands after success: a window holds 32 commands, and one should begin wherever the model may be asked
+EXTRA_STEPS = (32, 36)
 SEEDS_PER_EXPERT = 10_000  # the second expert's episodes begin in other scenes than the first one's
 EASY_TASKS = ("press_button", "close_drawer", "open_drawer", "lift_cube", "pick_by_colour", "place_in_bin")
 ALL_TASKS = (*EASY_TASKS, "push_to_region", "stack_cubes", "place_in_drawer")
