@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from xwam import XWAM4DPipeline, load_recorded_observation
+from xwam import XWAM4DPipeline, XWAMScheduler, load_recorded_observation
 from xwam.envs.mujoco_scene import COLOURS
 from xwam.envs.opengl import RenderingUnavailableError, import_mujoco
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "train" / "embedded_small"
 sys.path.insert(0, str(FOLDER))
 
+import ablations  # noqa: E402
 import language  # noqa: E402
 import recipe  # noqa: E402
 import train  # noqa: E402
@@ -78,6 +80,30 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, tmp_p
     first, second, third = weights(work), weights(again), weights(other)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], third[name]) for name in first)
+
+
+def test_ablations_train_each_cell_once_and_measure_all(work, monkeypatch):
+    monkeypatch.setattr(recipe, "XWAMScheduler", partial(XWAMScheduler, num_inference_steps=2, num_action_steps=1))
+    monkeypatch.setattr(ablations, "CELLS", [("interleaved", "ans"), ("none", "ans"), ("interleaved", "sync")])
+    monkeypatch.setattr(ablations, "BRANCHES", ("interleaved", "none"))
+    monkeypatch.setattr(ablations, "STEPS", ((1, 3), (3, 3)))
+    monkeypatch.setattr(ablations, "TIMED_CHUNKS", 2)
+    words = ["--size", "tiny", "--work", str(work), "--steps", "2", "--episodes", "1", "--held-out", "1"]
+    ablations.main(words)
+    table = work / "ablations" / "ablations.md"
+    found = json.loads((work / "ablations" / "ablations.json").read_text())
+    lacking = {cell: {name for name, value in own.items() if value is None} for cell, own in found["cells"].items()}
+    assert lacking == {"interleaved-ans": set(), "none-ans": {"abs_rel", "chamfer"}, "interleaved-sync": set()}
+    actions = [own["action_rms"] for own in found["cells"].values()]
+    assert len(set(actions)) == 3, "three trainings"
+    assert [own["action_error"] > 0 for own in found["steps"]] == [True, True]
+    assert set(found["chunk_ms"]) == {"interleaved", "none"}
+    assert sum(line.startswith(("| interleaved ", "| none ")) for line in table.read_text().splitlines()) == 3
+    trained = {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")}
+    table.unlink()
+    ablations.main(words)
+    assert {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")} == trained
+    assert table.exists()
 
 
 def test_held_out_episodes_are_of_every_kind_and_not_trained_on(work):

@@ -120,6 +120,15 @@ def test_the_depth_branch_can_be_left_out_on_loading(pipe, saved):
     np.testing.assert_array_equal(answer(lean), answer(pipe))
 
 
+@pytest.mark.parametrize("branch", ["sequence", "channel"])
+def test_depth_that_is_denoised_with_the_rest_cannot_be_left_out(branch, tmp_path):
+    pipe = make_pipeline(XWAMPolicyPipeline, depth_branch=branch)
+    pipe.save_pretrained(tmp_path)
+    loaded = XWAMPolicyPipeline.from_pretrained(tmp_path, load_depth=False)
+    assert loaded.transformer.config.depth_branch == branch
+    np.testing.assert_array_equal(answer(loaded), answer(pipe))
+
+
 def test_without_text_encoder_the_folder_has_none(pipe, tmp_path):
     deaf = XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None)
     deaf.save_pretrained(tmp_path)

@@ -42,6 +42,8 @@ from xwam.policies.trained_baselines import ClonedPolicy, CloningConfig, MeanAct
 
 STAGES = ("success", "dreams", "dynamics", "latency")
 ACTION_STEPS = (10, 5, 4, 2, 1)
+MODEL = "X-WAM"
+POLICIES = (MODEL, "behaviour cloning", "mean action", "random", "still", "scripted expert")
 COMMAND = "python examples/train/embedded_small/measure.py --model MODEL --data DATA --work WORK"
 NOT_OF_THE_MODEL = ("README.md", "LICENSE", "manifest.json")
 
@@ -66,6 +68,8 @@ class Plan:
         runs (`int`, *optional*, defaults to `20`): Of each timing.
         processes (`int`, *optional*, defaults to `1`): For episodes in closed loop and recordings.
         cloning (`CloningConfig`, *optional*): How the cloned policy learns.
+        policies (`tuple[str, ...]`, *optional*): Of `POLICIES`, those that act in closed loop.
+        shared (`Path`, *optional*): Where held-out episodes and baselines are, which models can share; `work` by default.
         command (`str`, *optional*): What to type to measure this again; folders are the reader's own.
     """
 
@@ -84,6 +88,8 @@ class Plan:
     runs: int = 20
     processes: int = 1
     cloning: CloningConfig = field(default_factory=CloningConfig)
+    policies: tuple[str, ...] = POLICIES
+    shared: Path | None = None
     command: str = COMMAND
 
     @property
@@ -111,13 +117,13 @@ class Plan:
     @property
     def held_out_folder(self) -> Path:
         """Expert episodes that nothing was trained on; recorded where they are not there."""
-        folder = self.work / "held_out"
+        folder = (self.shared or self.work) / "held_out"
         record_held_out(folder, self.size.tasks, self.options, self.held_out, self.held_out_seed, self.processes)
         return folder
 
     def baseline(self, name: str) -> Path:
         """Folder of a fitted baseline, `"mean"` or `"bc"`; both are fitted where they are not there."""
-        folder = self.work / "baselines"
+        folder = (self.shared or self.work) / "baselines"
         if not (folder / "bc" / "policy.json").exists():
             print("fitting the mean action and the cloned policy", flush=True)
             reader, _ = open_episodes(self.data, self.size)
@@ -179,20 +185,26 @@ def _run_stage(plan: Plan, stage: str) -> None:
 
 def measure_success(plan: Plan) -> dict[str, Any]:
     """Closed loop: every policy on the same seeds and phrasings of every task."""
-    policies = {
-        "X-WAM": str(plan.model),
-        "behaviour cloning": f"bc:{plan.baseline('bc')}",
-        "mean action": f"mean:{plan.baseline('mean')}",
-        "random": "random",
-        "still": "still",
-        "scripted expert": "scripted",
-    }
+    policies = dict(
+        zip(
+            POLICIES,
+            (
+                str(plan.model),
+                f"bc:{plan.baseline('bc')}",
+                f"mean:{plan.baseline('mean')}",
+                "random",
+                "still",
+                "scripted",
+            ),
+            strict=True,
+        )
+    )
     seeds = tuple(range(plan.first_seed, plan.first_seed + plan.episodes))
     environments = tuple(f"mujoco/{task}" for task in plan.size.tasks)
     found: dict[str, Any] = {}
-    for name, text in policies.items():
+    for name in plan.policies:
         print(f"closed loop: {name}", flush=True)
-        choice = PolicyChoice(text, options=plan.options)
+        choice = PolicyChoice(policies[name], options=plan.options)
         choice.check(environments, seeds)
         suite = Suite(environments, seeds, choice, num_executed=plan.executed, options=plan.options)
         folder = ResultsFolder(plan.work / "success" / name.replace(" ", "_"))
@@ -213,8 +225,8 @@ def measure_latency(plan: Plan) -> dict[str, Any]:
     runs: dict[str, Callable[[], Any]] = {
         str(own): partial(pipeline, observation, num_action_steps=own) for own in steps
     }
-    seconds = _timed(runs, plan.runs)
-    dreams = _timed({"future": partial(plan.pipeline, observation)}, max(plan.runs // 5, 1))
+    seconds = timed(runs, plan.runs)
+    dreams = timed({"future": partial(plan.pipeline, observation)}, max(plan.runs // 5, 1))
     return {
         "chunk": {name: percentiles(own) for name, own in seconds.items()},
         "future": percentiles(dreams["future"]),
@@ -224,7 +236,8 @@ def measure_latency(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _timed(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def timed(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every run, all in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in tqdm(range(-1, rounds), desc="latency", disable=None):  # the first round warms up
         for name, run in runs.items():

@@ -46,7 +46,8 @@ class PipelineStorage(DiffusionPipeline):
             pretrained_model_name_or_path (`str` or `Path`): Folder or hub id.
             dtype (`torch.dtype` or `dict`, *optional*): Dtype of transformer and text encoder; the VAE and what must stay in
                 float32 do. By component with a dictionary.
-            load_depth (`bool`, *optional*, defaults to `True`): Load the interleaved depth branch; the policy needs none.
+            load_depth (`bool`, *optional*, defaults to `True`): Load the interleaved depth branch, which the policy does not
+                need. The branches `"sequence"` and `"channel"` are always loaded: their depth is denoised with the rest.
             verify_hashes (`bool`, *optional*, defaults to `True`): Compare the hash of every file, else only its size.
             revision (`str`, *optional*): Branch, tag or commit on the hub.
             token (`str` or `bool`, *optional*): Access token of the hub.
@@ -79,7 +80,7 @@ class PipelineStorage(DiffusionPipeline):
         if isinstance(dtype, torch.dtype):
             dtype = {"default": dtype, "vae": torch.float32}
         with folder_is_verified(folder):
-            if not load_depth and "transformer" not in kwargs:
+            if not load_depth and "transformer" not in kwargs and _depth_branch(folder) == "interleaved":
                 by_component = dtype or {}
                 kwargs["transformer"] = XWAMTransformer3DModel.from_pretrained(
                     folder, subfolder="transformer", depth_branch="none", variant=kwargs.get("variant"),
@@ -160,3 +161,9 @@ class PipelineStorage(DiffusionPipeline):
     @classmethod
     def _component_names(cls) -> list[str]:
         return sorted(cls._get_signature_keys(cls)[0])
+
+
+def _depth_branch(folder: Path) -> str | None:
+    """The branch of the transformer in a pipeline's folder."""
+    config: Any = XWAMTransformer3DModel.load_config(folder, subfolder="transformer")
+    return config.get("depth_branch")
