@@ -86,7 +86,7 @@ SIZES = {
         tasks=EASY_TASKS, episodes=60, appearances=(False,), held_out=4, image_size=(64, 80), language_steps=800, stride=3, codec_width=16,
         latent_channels=16, codec=VideoCodecConfig(steps=8000), num_heads=3, num_layers=10, num_depth_layers=4,
         main=replace(
-            _MAIN, steps=10_000, batch_size=12, validation_interval=1000, sample_interval=10_000, save_interval=200,
+            _MAIN, steps=8000, batch_size=12, validation_interval=1000, sample_interval=8000, save_interval=200,
             compile_blocks=True,
         ),
     ),
