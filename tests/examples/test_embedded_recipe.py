@@ -22,6 +22,7 @@ import ablations  # noqa: E402
 import language  # noqa: E402
 import recipe  # noqa: E402
 import train  # noqa: E402
+from ablations import Cell  # noqa: E402
 
 
 def rendering_problem() -> str | None:
@@ -84,7 +85,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, tmp_p
 
 def test_ablations_train_each_cell_once_and_measure_all(work, monkeypatch):
     monkeypatch.setattr(recipe, "XWAMScheduler", partial(XWAMScheduler, num_inference_steps=2, num_action_steps=1))
-    monkeypatch.setattr(ablations, "CELLS", [("interleaved", "ans"), ("none", "ans"), ("interleaved", "sync")])
+    monkeypatch.setattr(
+        ablations, "CELLS", [Cell("interleaved", "ans"), Cell("none", "ans"), Cell("interleaved", "sync", 1)]
+    )
     monkeypatch.setattr(ablations, "BRANCHES", ("interleaved", "none"))
     monkeypatch.setattr(ablations, "STEPS", ((1, 3), (3, 3)))
     monkeypatch.setattr(ablations, "TIMED_CHUNKS", 2)
@@ -93,7 +96,7 @@ def test_ablations_train_each_cell_once_and_measure_all(work, monkeypatch):
     table = work / "ablations" / "ablations.md"
     found = json.loads((work / "ablations" / "ablations.json").read_text())
     lacking = {cell: {name for name, value in own.items() if value is None} for cell, own in found["cells"].items()}
-    assert lacking == {"interleaved-ans": set(), "none-ans": {"abs_rel", "chamfer"}, "interleaved-sync": set()}
+    assert lacking == {"interleaved-ans-0": set(), "none-ans-0": {"abs_rel", "chamfer"}, "interleaved-sync-1": set()}
     actions = [own["action_rms"] for own in found["cells"].values()]
     assert len(set(actions)) == 3, "three trainings"
     assert [own["action_error"] > 0 for own in found["steps"]] == [True, True]

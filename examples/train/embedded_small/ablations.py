@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from measure import MODEL, Plan, measure, timed
@@ -29,8 +29,26 @@ from xwam.evaluation.tables import markdown_table, shown
 from xwam.training.config import NOISE_MODES
 from xwam.training.validation import evaluate
 
+
+class Cell(NamedTuple):
+    """What is trained: a depth branch, the noise of the training, and the seed of weights, order and noise."""
+
+    depth: str
+    noise: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its folder, and in the results."""
+        return f"{self.depth}-{self.noise}-{self.seed}"
+
+
 BRANCHES = ("interleaved", "none", "sequence", "channel")
-CELLS = [(branch, "ans") for branch in BRANCHES] + [("interleaved", mode) for mode in NOISE_MODES if mode != "ans"]
+CELLS = (
+    *(Cell(branch, "ans") for branch in BRANCHES),
+    *(Cell("interleaved", mode) for mode in NOISE_MODES if mode != "ans"),
+    *(Cell("interleaved", "ans", seed) for seed in (1, 2)),  # how far apart the same lies
+)
 STEPS = ((1, 50), (2, 50), (5, 50), (10, 50), (10, 25), (10, 10))  # to the actions, to the video
 STAGES = ("success", "dreams")
 TIMED_CHUNKS = 20  # of every depth branch
@@ -39,19 +57,20 @@ COMMAND = (
 )
 
 
-def train_cell(run: Run, branch: str, mode: str, steps: int) -> Path:
-    """A transformer of its own, from the same latents, order and budget as the others'; its folder."""
-    folder = run.work / "ablations" / f"{branch}-{mode}-{steps}"
+def train_cell(run: Run, cell: Cell, steps: int) -> Path:
+    """A transformer of its own, from the same latents and budget as the others'; its folder."""
+    run = replace(run, size=run.size.with_seed(cell.seed))
+    folder = run.work / "ablations" / f"{cell.name}-{steps}"
     if not (folder / "pipeline" / "model_index.json").exists():
         config = replace(
             run.size.main,
             steps=steps,
-            noise_mode=mode,
+            noise_mode=cell.noise,
             validation_interval=steps,
             sample_interval=steps,
             ema_decay=0.99,
         )
-        train_transformer(run, run.new_pipeline(branch), folder, config=config)
+        train_transformer(run, run.new_pipeline(cell.depth), folder, config=config)
     return folder / "pipeline"
 
 
@@ -109,19 +128,19 @@ _STEP_COLUMNS = {
 
 def markdown(found: Mapping[str, Any]) -> str:
     """The tables."""
-    cells = [["depth", "noise", "success", *_CELL_COLUMNS, "chunk (ms)"]]
-    for branch, mode in CELLS:
-        own = found["cells"][f"{branch}-{mode}"]
+    cells = [["depth", "noise", "seed", "success", *_CELL_COLUMNS, "chunk (ms)"]]
+    for cell in CELLS:
+        own = found["cells"][cell.name]
         rate = f"{100 * own['success']:.0f} [{100 * own['success_low']:.0f}, {100 * own['success_high']:.0f}]"
-        row = [_cell(own[name], digits, factor) for name, digits, factor in _CELL_COLUMNS.values()]
-        cells.append([branch, mode, rate, *row, _cell(found["chunk_ms"][branch], 0)])
+        row = [_number(own[name], digits, factor) for name, digits, factor in _CELL_COLUMNS.values()]
+        cells.append([cell.depth, cell.noise, str(cell.seed), rate, *row, _number(found["chunk_ms"][cell.depth], 0)])
     steps = [["T_a", "T_O", *_STEP_COLUMNS]]
     for own in found["steps"]:
-        row = [_cell(own.get(name), digits) for name, digits in _STEP_COLUMNS.values()]
+        row = [_number(own.get(name), digits) for name, digits in _STEP_COLUMNS.values()]
         steps.append([str(own["action_steps"]), str(own["video_steps"]), *row])
     return (
-        f"Each row of the first table is a transformer of its own, trained for {found['updates']} updates on the same latents in the "
-        f"same order; success over {found['episodes']} episodes of every task with Wilson's interval, in percent; PSNR in dB, over "
+        f"Each row of the first table is a transformer of its own, trained for {found['updates']} updates on the same latents; the "
+        f"rows that differ in the seed only show how much is chance; success over {found['episodes']} episodes of every task with Wilson's interval, in percent; PSNR in dB, over "
         "all frames of held-out windows; actions: root mean square, normalised; chunk: the policy's 32 commands, which need no "
         f"interleaved branch.\n\n{markdown_table(cells)}\n\nThe whole model, with fewer steps:\n\n{markdown_table(steps)}\n\n"
         f"`{found['command']}`; {found['machine']['processor']}, {found['machine']['num_cores']} cores; {found['date']}; "
@@ -129,7 +148,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     )
 
 
-def _cell(value: float | None, digits: int, factor: float = 1) -> str:
+def _number(value: float | None, digits: int, factor: float = 1) -> str:
     return "–" if value is None else shown(factor * value, digits)
 
 
@@ -146,10 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     asked = parser.parse_args(arguments)
     run = Run(SIZES[asked.size], asked.work, asked.data or asked.work / "data", asked.device, asked.processes)
-    models = {cell: train_cell(run, *cell, asked.steps) for cell in CELLS}
+    models = {cell: train_cell(run, cell, asked.steps) for cell in CELLS}
     found = {
-        "cells": {"-".join(cell): measure_cell(run, models[cell], asked.episodes, asked.held_out) for cell in CELLS},
-        "chunk_ms": measure_chunks(run, {branch: models[branch, "ans"] for branch in BRANCHES}),
+        "cells": {cell.name: measure_cell(run, models[cell], asked.episodes, asked.held_out) for cell in CELLS},
+        "chunk_ms": measure_chunks(run, {branch: models[Cell(branch, "ans")] for branch in BRANCHES}),
         "steps": measure_steps(run),
         "updates": asked.steps,
         "episodes": asked.episodes,
