@@ -1,7 +1,9 @@
 """The recipe of the embedded model: all stages at their smallest, and a language that is not told what it will be asked."""
 
 import json
+import os
 import random
+import signal
 import sys
 from functools import partial
 from itertools import product
@@ -71,6 +73,22 @@ def test_stages_that_are_done_are_left_alone(work):
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
     train.main(["--size", "tiny", "--work", str(work)])
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_stopped_ends_there_and_goes_on_later(work, tmp_path):
+    run = train.Run(recipe.SIZES["tiny"], work, work / "data", "cpu", 1)
+    with pytest.raises(SystemExit) as stopped:
+        train.train_transformer(
+            run, run.new_pipeline(), tmp_path, on_step=lambda step: step.step == 1 and os.kill(os.getpid(), signal.SIGTERM)
+        )
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "pipeline").exists()
+    train.train_transformer(run, run.new_pipeline(), tmp_path)
+    first, second = (
+        XWAM4DPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).transformer.state_dict()
+        for folder in (tmp_path, work / "transformer")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, tmp_path):

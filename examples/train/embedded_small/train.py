@@ -40,7 +40,7 @@ from xwam.training.encoded_dataset import EncodedDataset
 from xwam.training.encoded_writer import EncodedDatasetWriter
 from xwam.training.encoding import drop_prompts
 from xwam.training.step import EncodedBatch
-from xwam.training.trainer import RunResult, StepReport, Trainer, Validate
+from xwam.training.trainer import StepReport, Trainer, Validate
 from xwam.training.validation import evaluate
 from xwam.training.video_codec_training import draw_clips, measure_latents, train_video_codec
 
@@ -168,7 +168,7 @@ def train_transformer(
     validate: Validate | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     config: TrainConfig | None = None,
-) -> RunResult:
+) -> None:
     """Train on the encoded windows; goes on where it was stopped.
 
     Args:
@@ -178,6 +178,9 @@ def train_transformer(
         validate (`Callable`, *optional*): See `Trainer`.
         on_step (`Callable`, *optional*): See `Trainer`.
         config (`TrainConfig`, *optional*): How; the size's `main` by default.
+
+    Raises:
+        SystemExit: If a signal stopped it, so that nothing that needs its end begins.
     """
     config, encoded = config or run.size.main, EncodedDataset(run.work / "encoded")
     encoded.check(pipeline)
@@ -192,7 +195,10 @@ def train_transformer(
             batch = replace(batch, clean=replace(batch.clean, depth=None), depth_mask=None)
         return drop_prompts(batch, encoded.empty_prompt_embeds, config.seed, config.text_dropout)
 
-    return Trainer(config, pipeline, batches, output, encode=encode, validate=validate, on_step=on_step).run()
+    result = Trainer(config, pipeline, batches, output, encode=encode, validate=validate, on_step=on_step).run()
+    if result.stopped_by is not None:
+        sys.stderr.write(f"Stopped by signal {result.stopped_by} after step {result.step}: {result.checkpoint}\n")
+        raise SystemExit(128 + result.stopped_by)
 
 
 def export_stage(run: Run, clock: Clock) -> None:
