@@ -93,7 +93,7 @@ def _wire_answer(page: interface.Page, do: Handlers) -> None:
         trigger_mode="once",
         **MODEL_LINE,
     )
-    page.stop.click(None, cancels=imagining)
+    page.stop.click(do.stop, page.visit, [page.visit, page.status], cancels=imagining, api_visibility="private")
     quiet = {"show_progress": "hidden", "api_visibility": "private", **WORLD_LINE}
     pack = {"fn": do.pack, "inputs": page.visit, "outputs": page.download, **quiet}
     play = {"fn": do.play, "inputs": [page.visit, page.whose], "outputs": page.cloud, **quiet}

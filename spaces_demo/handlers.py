@@ -21,6 +21,7 @@ from xwam import Future, Observation, RobotSpec, XWAMPolicyOutput, save_future
 from xwam.futures.depth_note import depth_note
 
 PROGRESS = gr.Progress()
+STOPPED = "Stopped."
 Values = Mapping[Any, Any]  # new values by part of the page
 
 
@@ -34,7 +35,7 @@ class Handlers:
 
     def __init__(self, spec: RobotSpec, page: Page) -> None:
         self.spec, self.page = spec, page
-        for name in ("look", "another", "example", "imagine", "show_moment", "play", "compare", "pack"):
+        for name in ("look", "another", "example", "imagine", "stop", "show_moment", "play", "compare", "pack"):
             setattr(self, name, in_words(getattr(self, name)))
 
     def look(self, source: str, task: str, scene_seed: float | None, *pictures: str | None) -> Values:
@@ -76,18 +77,17 @@ class Handlers:
         page = self.page
         scene = scenes.Scene(task, _whole("Scene number", scene_seed)) if source == "scene" else None
         observation = self._observe(scene, files, state, instruction)
-        events = dreams.dream(
-            observation,
-            action_steps=_whole("Steps to the actions", action_steps),
-            video_steps=_whole("Steps to the video", video_steps),
-            seed=_whole("Seed of the noise", seed),
-            on_step=functools.partial(_tell, progress),
-        )
+        how = {
+            "action_steps": _whole("Steps to the actions", action_steps),
+            "video_steps": _whole("Steps to the video", video_steps),
+            "seed": _whole("Seed of the noise", seed),
+        }
         forget(old)  # only here: what cannot be asked leaves the old answer on the page
         visit = Visit(new_folder(), observation, scene)
         yield {page.visit: visit, **self._nothing_yet()}
         ready, acted = {}, {}
-        for event in events:
+        events = dreams.dream(observation, **how, on_step=functools.partial(_tell, progress, visit.folder))
+        for event in _until_stopped(events):
             if isinstance(event, XWAMPolicyOutput):
                 ready["Actions after"] = sum(event.timings.values())
                 acted = self._show_actions(event)
@@ -103,6 +103,13 @@ class Handlers:
                     **acted,
                     **self._show_future(visit),
                 }
+
+    def stop(self, visit: Visit | None) -> Values:
+        """End what is being imagined after its current step; actions that are shown stay, and so does a finished answer."""
+        if visit is None or visit.future is not None:
+            return gr.skip()
+        forget(visit)
+        return {self.page.visit: None, self.page.status: STOPPED}
 
     @while_it_lasts
     def show_moment(self, visit: Visit | None, frame: int, whose: str) -> str | None:
@@ -215,9 +222,22 @@ def _example() -> tuple[list[str], list[str], str, str]:
     return uploads.write_example(new_folder())
 
 
-def _tell(progress: gr.Progress, done: int, of: int) -> None:
-    """A function of the module, which can be sent to a worker of ZeroGPU."""
+class _Stopped(Exception):
+    """Nobody waits for the dream any more."""
+
+
+def _tell(progress: gr.Progress, folder: Path, done: int, of: int) -> None:
+    """A function of the module, which can be sent to a worker of ZeroGPU; there, too, the folder of a visit that ended is gone."""
+    if not folder.exists():
+        raise _Stopped
     progress((done, of), desc="Imagining", unit="steps")
+
+
+def _until_stopped(events: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from events
+    except _Stopped:
+        return
 
 
 def _future_of(visit: Visit | None, whose: str) -> Future | None:

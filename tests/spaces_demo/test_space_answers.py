@@ -92,15 +92,38 @@ def test_actions_come_before_the_dream(visit):
 
 def test_the_last_answer_holds_the_actions_too(scene):
     """On a slow machine Gradio draws a plot after the stream's last answer; what that answer lacks would stay empty."""
+    do, asked = handlers_here(), ["scene", scene.task, scene.seed, INSTRUCTION, *STEPS.values(), 0, "{}"]
+    answers = list(do.imagine(*asked, None, lambda *_, **__: None, *NO_FILES))
+    assert len(answers) == 3
+    for plot in (*do.page.command_plots, do.page.sheet):
+        assert answers[2][plot] is answers[1][plot]
+    visits.forget(answers[2][do.page.visit])
+
+
+def handlers_here():
+    """The page's behaviour in this process."""
     spec = dreams.load(None)
     with gr.Blocks():
         page = interface.build(spec, scenes.tasks(), dreams.default_steps(), dreams.MAX_STEPS, is_untrained=True)
-    asked = ["scene", scene.task, scene.seed, INSTRUCTION, *STEPS.values(), 0, "{}"]
-    answers = list(Handlers(spec, page).imagine(*asked, None, lambda *_, **__: None, *NO_FILES))
-    assert len(answers) == 3
-    for plot in (*page.command_plots, page.sheet):
-        assert answers[2][plot] is answers[1][plot]
-    visits.forget(answers[2][page.visit])
+    return Handlers(spec, page)
+
+
+def test_stop_ends_the_dream_at_the_next_step_and_leaves_a_finished_answer(scene):
+    do, told = handlers_here(), []
+    asked = ["scene", scene.task, scene.seed, INSTRUCTION, 2, 40, 0, "{}"]
+    dreaming = do.imagine(*asked, None, lambda steps, **_: told.append(steps), *NO_FILES)
+    visit = next(dreaming)[do.page.visit]
+    next(dreaming)  # the actions
+    assert do.stop(visit) == {do.page.visit: None, do.page.status: "Stopped."}
+    done = len(told)
+    assert list(dreaming) == []
+    assert len(told) == done < 40
+    asked[5] = 4
+    finished = list(do.imagine(*asked, None, lambda *_, **__: None, *NO_FILES))[-1][do.page.visit]
+    do.stop(finished)
+    assert finished.folder.exists()
+    assert do.stop(None) == gr.skip()
+    visits.forget(finished)
 
 
 def test_films_play_in_any_browser(visit):

@@ -20,6 +20,7 @@ from xwam.export.future_folder import load_future
 from xwam.futures.imagined import imagined_future
 from xwam.geometry.depth import depth_to_image
 from xwam.models.video_codec import decode_latents, encode_frames
+from xwam.robots.images import frames_to_uint8
 
 DREAM, STILL, CODEC = "dream", "frame 0 repeated", "truth through the VAE"
 IMAGES = ("images", "depth", "clouds", "states")
@@ -99,8 +100,7 @@ def through_codec(pipeline: XWAM4DPipeline, window: Window) -> Future:
     """The truth encoded and decoded by the VAE: what no dream can pass."""
     spec, truth = pipeline.robot_processor.spec, window.truth
     frames = torch.from_numpy(np.stack([truth.frames[camera.name] for camera in spec.cameras])[None])
-    decoded = _coded(pipeline, frames.permute(0, 1, 2, 5, 3, 4).float() / 127.5 - 1)
-    levels = ((decoded + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
+    levels = frames_to_uint8(_coded(pipeline, frames.permute(0, 1, 2, 5, 3, 4).float() / 127.5 - 1))
     depth = None
     if all(camera.depth_range and camera.name in truth.depths for camera in spec.cameras):
         near, far = torch.tensor([camera.depth_range for camera in spec.cameras]).T[:, :, None]

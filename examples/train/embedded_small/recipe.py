@@ -100,7 +100,7 @@ SIZES = {
     ),
     # Minutes: to see that all stages work.
     "tiny": Size(
-        tasks=("press_button", "lift_cube"), episodes=3, appearances=(False, True), held_out=1, image_size=(64, 80), language_steps=10, stride=8,
+        tasks=("press_button", "lift_cube"), episodes=2, appearances=(False, True), held_out=1, image_size=(64, 80), language_steps=10, stride=8,
         codec_width=8, latent_channels=8, codec=VideoCodecConfig(steps=6, save_interval=3), num_heads=1, num_layers=2,
         num_depth_layers=1,
         main=replace(

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -16,6 +15,7 @@ from xwam.pipelines.denoising import DenoisingStep
 from xwam.pipelines.forward_dynamics import GivenActions, GivenStates, encode_given
 from xwam.pipelines.pipeline_output import XWAM4DOutput, XWAMPolicyOutput
 from xwam.pipelines.pipeline_xwam import Conditions, XWAMPipeline, last_step, require_clean_actions
+from xwam.robots.images import frames_to_uint8
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
 from xwam.structures import Observation
 from xwam.utils.timing import StageTimer
@@ -164,7 +164,7 @@ class XWAM4DPipeline(XWAMPipeline):
         futures = None
         if output_type in ("np", "pil"):
             with timer.stage("postprocess"):
-                frames = _to_uint8(frames)
+                frames = frames_to_uint8(frames)
                 depth = None if depth is None else depth.cpu().numpy()
                 spec = self.robot_processor.spec
                 futures = [
@@ -200,9 +200,3 @@ def _with_given(conditions: Conditions, actions: torch.Tensor | None, states: to
         ),
         given=replace(conditions.given, actions=True, states=states is not None),
     )
-
-
-def _to_uint8(frames: torch.Tensor) -> np.ndarray:
-    """Images `(B, V, F, 3, H, W)` in [-1, 1] to `(B, V, F, H, W, 3)` in 0…255, cut off like the reference's."""
-    scaled = ((frames + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-    return scaled.permute(0, 1, 2, 4, 5, 3).cpu().numpy()

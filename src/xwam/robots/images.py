@@ -39,6 +39,16 @@ def video_to_frames(video: np.ndarray, image_size: tuple[int, int], box: CropBox
     return _resize_and_crop(frames, image_size, box, "bilinear", "bilinear")
 
 
+def frames_to_uint8(frames: torch.Tensor) -> np.ndarray:
+    """RGB `uint8` of shape `(..., H, W, 3)` of imagined frames, cut off to whole numbers as in the release.
+
+    Args:
+        frames (`torch.Tensor` of shape `(..., 3, H, W)`): In [-1, 1]; what lies beyond is cut.
+    """
+    levels = ((frames + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+    return levels.movedim(-3, -1).cpu().numpy()
+
+
 def depths_to_views(depths: Sequence[np.ndarray], image_size: tuple[int, int], crop_ratio: float) -> torch.Tensor:
     """Depth maps `(V, H, W)` in metres, float32, cut like the frames; no two measurements are mixed.
 
