@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import sys
 from functools import partial
@@ -69,6 +70,16 @@ def test_all_stages_end_in_a_pipeline_that_acts(work):
     assert json.loads((work / "clocks" / "transformer.json").read_text())["seconds"] > 0
 
 
+def test_what_is_exported_says_what_it_was_trained_on(work):
+    card = (work / "pipeline" / "README.md").read_text()
+    assert "these tasks of its simulated world only: press_button, lift_cube." in card
+    assert "16 demonstrations" in card
+    assert "4 updates of 2 windows" in card
+    assert all(re.search(rf"{stage} \d+ \(1\)", card) for stage in ("language", "codec", "transformer"))
+    assert 'license: "apache-2.0"' in card
+    assert "Apache License" in (work / "pipeline" / "LICENSE").read_text()
+
+
 def test_stages_that_are_done_are_left_alone(work):
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
     train.main(["--size", "tiny", "--work", str(work)])
@@ -79,7 +90,10 @@ def test_what_is_stopped_ends_there_and_goes_on_later(work, tmp_path):
     run = train.Run(recipe.SIZES["tiny"], work, work / "data", "cpu", 1)
     with pytest.raises(SystemExit) as stopped:
         train.train_transformer(
-            run, run.new_pipeline(), tmp_path, on_step=lambda step: step.step == 1 and os.kill(os.getpid(), signal.SIGTERM)
+            run,
+            run.new_pipeline(),
+            tmp_path,
+            on_step=lambda step: step.step == 1 and os.kill(os.getpid(), signal.SIGTERM),
         )
     assert stopped.value.code == 128 + signal.SIGTERM
     assert not (tmp_path / "pipeline").exists()

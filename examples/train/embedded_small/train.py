@@ -17,6 +17,7 @@ from pathlib import Path
 
 import language
 import torch
+from card import make_card
 from diffusers import AutoencoderKLWan
 from recipe import (
     PROMPT_LENGTH,
@@ -44,6 +45,7 @@ from xwam.training.trainer import StepReport, Trainer, Validate
 from xwam.training.validation import evaluate
 from xwam.training.video_codec_training import draw_clips, measure_latents, train_video_codec
 
+LICENSE = Path(__file__).resolve().parents[3] / "LICENSE"
 MEASURED_BATCHES = 100  # windows from which the statistics of the latents are taken
 
 
@@ -202,11 +204,13 @@ def train_transformer(
 
 
 def export_stage(run: Run, clock: Clock) -> None:
-    """The folder that is published, in bfloat16."""
+    """The folder that is published, in bfloat16, with card and licence."""
     pipeline = XWAM4DPipeline.from_pretrained(run.work / "transformer" / "pipeline", dtype=torch.bfloat16)
     draft = run.work / "pipeline.draft"
     shutil.rmtree(draft, ignore_errors=True)
-    pipeline.save_pretrained(draft)
+    draft.mkdir()
+    shutil.copyfile(LICENSE, draft / LICENSE.name)
+    pipeline.save_pretrained(draft, card=make_card(run.size, pipeline, run.work / "clocks"))
     draft.replace(run.work / "pipeline")
 
 
