@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from xwam import XWAM4DPipeline, XWAMScheduler, load_recorded_observation
+from xwam.data.readers.lerobot import LeRobotReader
 from xwam.envs.mujoco_scene import COLOURS
 from xwam.envs.opengl import RenderingUnavailableError, import_mujoco
 
@@ -86,8 +88,76 @@ def test_stages_that_are_done_are_left_alone(work):
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == before
 
 
+def test_a_recording_that_was_stopped_goes_on(work, tmp_path, monkeypatch):
+    size = replace(recipe.SIZES["tiny"], tasks=("press_button",), episodes=1, appearances=(False,))
+    run, clock = train.Run("tiny", size, tmp_path, tmp_path / "data", "cpu", 1), train.Clock(tmp_path / "clock.json")
+
+    def note():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "note", note)
+    with pytest.raises(KeyboardInterrupt):
+        train.record_stage(run, clock)
+    assert not (run.data / train.RECORDED).exists()
+    train.record_stage(run, train.Clock(tmp_path / "clock.json"))
+    assert (run.data / train.RECORDED).exists()
+    assert json.loads((tmp_path / "clock.json").read_text())["starts"] == 2
+    assert len(LeRobotReader(run.data, size.robot, name="recorded").episodes) == len(recipe.EXPERTS)
+
+
+def test_a_folder_that_was_not_finished_is_not_there(tmp_path):
+    def fill():
+        with train.whole_folder(tmp_path / "vae") as draft:
+            (draft / "config.json").write_text("{}")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fill()
+    assert not (tmp_path / "vae").exists()
+    with train.whole_folder(tmp_path / "vae") as draft:
+        (draft / "weights").write_text("all")
+    assert [path.name for path in (tmp_path / "vae").iterdir()] == ["weights"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "tiny", "--seed", "3"], "was made with seed 0, but now it is 3"),
+        (["--size", "cpu"], r"was made with data\.appearances \[False, True\], but now it is \[False\]"),
+    ],
+)
+def test_a_folder_holds_one_training(work, capsys, words, message):
+    before = (work / "run.json").read_bytes()
+    with pytest.raises(SystemExit):
+        train.main(["--work", str(work), *words])
+    assert re.search(message, capsys.readouterr().err)
+    assert (work / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", recipe.SIZES)
+def test_every_size_fits_into_the_package(name):
+    size = recipe.SIZES[name]
+    with torch.device("meta"):
+        transformer, vae = recipe.make_transformer(size), recipe.make_vae(size)
+    transformer = keep_in_fp32(transformer)
+    text_encoder = language.make_text_encoder(len(language.make_tokenizer()), 0)
+    stored = sum(
+        own.numel() * own.element_size() for part in (transformer, vae, text_encoder) for own in part.parameters()
+    )
+    assert stored < 39e6, "and a megabyte of everything else"
+
+
+def keep_in_fp32(transformer):
+    """The transformer in the dtypes of the export."""
+    names = transformer._keep_in_fp32_modules
+    for name, own in transformer.named_parameters():
+        if not any(kept in name.split(".") for kept in names):
+            own.data = own.data.to(torch.bfloat16)
+    return transformer
+
+
 def test_what_is_stopped_ends_there_and_goes_on_later(work, tmp_path):
-    run = train.Run(recipe.SIZES["tiny"], work, work / "data", "cpu", 1)
+    run = train.Run("tiny", recipe.SIZES["tiny"], work, work / "data", "cpu", 1)
     with pytest.raises(SystemExit) as stopped:
         train.train_transformer(
             run,

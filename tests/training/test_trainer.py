@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_run import example, joined, make_batches, make_trainer, tiny_pipeline
 
 from xwam.errors import TrainingError
@@ -78,6 +80,26 @@ def test_a_run_with_muon_goes_on_bit_for_bit(tmp_path):
     for name in (f"{name}.safetensors" for name in FILES):
         assert found[name] == contents(whole)[name], name
     assert [vars(report) for report in before + after] == [vars(report) for report in expected]
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="compiling needs a C++ compiler")
+def test_a_compiled_run_goes_on_bit_for_bit_learns_what_a_plain_one_does_and_is_exported_plain(tmp_path):
+    options = {"ema_decay": 0.9, "steps": 4, "compile_blocks": True}
+    trainer, expected = make_trainer(tmp_path / "whole", **options)
+    whole = trainer.run()
+    trainer, before = make_trainer(tmp_path / "cut", encode=signal_at(2, 1), **options)
+    assert trainer.run().step == 2
+    trainer, after = make_trainer(tmp_path / "cut", pipeline=tiny_pipeline(seed=5), **options)
+    cut = trainer.run()
+    for name in (f"{name}.safetensors" for name in FILES):
+        assert contents(cut.checkpoint)[name] == contents(whole.checkpoint)[name], name
+    trainer, plain = make_trainer(tmp_path / "plain", **{**options, "compile_blocks": False})
+    trainer.run()
+    for compiled, eager in zip([*before, *after], plain, strict=True):
+        assert compiled.losses == pytest.approx(eager.losses, rel=1e-4)
+    assert [own.losses for own in before + after] == [own.losses for own in expected]
+    weights = load_file(whole.pipeline / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert weights.keys() == tiny_pipeline().transformer.state_dict().keys()
 
 
 def test_bit_equality_can_fail(tmp_path, whole):

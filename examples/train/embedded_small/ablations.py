@@ -11,20 +11,20 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from measure import MODEL, Plan, measure, timed
+from measure_windows import kept
 from recipe import SIZES, held_out_clips
 from tqdm import tqdm
 from train import Run, train_transformer
 
-from xwam import XWAM4DPipeline, XWAMPolicyPipeline, load_recorded_observation
+from xwam import XWAMPolicyPipeline, load_recorded_observation
 from xwam.data.writers.durable_files import write_json
-from xwam.evaluation.provenance import code_version, machine
+from xwam.evaluation.provenance import machine
 from xwam.evaluation.tables import markdown_table, shown
 from xwam.training.config import NOISE_MODES
 from xwam.training.validation import evaluate
@@ -53,7 +53,8 @@ STEPS = ((1, 50), (2, 50), (5, 50), (10, 50), (10, 25), (10, 10))  # to the acti
 STAGES = ("success", "dreams")
 TIMED_CHUNKS = 20  # of every depth branch
 COMMAND = (
-    "python examples/train/embedded_small/ablations.py --size {size} --work DIR --steps {steps} --episodes {episodes}"
+    "python examples/train/embedded_small/ablations.py --size {size} --work DIR --steps {steps} --episodes {episodes} "
+    "--held-out {held_out}"
 )
 
 
@@ -74,11 +75,11 @@ def train_cell(run: Run, cell: Cell, steps: int) -> Path:
     return folder / "pipeline"
 
 
-def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[str, float | None]:
+def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[str, Any]:
     """Success in closed loop and errors of dreams."""
     plan = Plan(
-        model=model, data=run.data, work=model.parent / "measured", shared=run.work / "ablations" / "shared", size=run.size,
-        episodes=episodes, held_out=held_out, policies=(MODEL,), processes=run.num_processes,
+        model=model, data=run.data, work=model.parent / f"measured-{episodes}-{held_out}", shared=run.work / "ablations" / "shared",
+        size=run.size, episodes=episodes, held_out=held_out, policies=(MODEL,), processes=run.num_processes, device=run.device,
     )  # fmt: skip
     found = measure(plan, STAGES)
     dream = found["dreams"]["numbers"]["futures"]["forecasts"]["dream"]
@@ -92,6 +93,8 @@ def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[st
         **dict(zip(("success_low", "success_high"), overall["interval_95"], strict=True)),
         **numbers,
         "action_rms": actions["rms"]["mean"],
+        "dates": sorted({own["date"] for own in found.values()}),
+        "commits": sorted({str(own["code"]["commit"]) for own in found.values()}),
     }
 
 
@@ -107,13 +110,21 @@ def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
 
 def measure_steps(run: Run) -> list[dict[str, float | None]]:
     """The whole model with fewer steps, on the held-out clips of the recording."""
-    pipeline = XWAM4DPipeline.from_pretrained(run.work / "pipeline", dtype=torch.float32).to(run.device)
-    pipeline.set_progress_bar_config(disable=True)
-    clips, found = held_out_clips(run.data, run.size), []
-    for actions, video in tqdm(STEPS, desc="numbers of steps"):
-        report = evaluate(pipeline, clips, num_action_steps=actions, num_inference_steps=video, noise_draws=1)
-        found.append({"action_steps": actions, "video_steps": video, **report.numbers()})
-    return found
+    model = run.work / "pipeline"
+    plan = Plan(model=model, data=run.data, work=run.work, size=run.size, device=run.device)
+    clips = held_out_clips(run.data, run.size)
+
+    def measure(actions: int, video: int) -> dict[str, float]:
+        report = evaluate(
+            plan.pipeline, clips, num_action_steps=actions, num_inference_steps=video, noise_draws=1
+        ).numbers()
+        return {"action_steps": actions, "video_steps": video, **report}
+
+    folder = run.work / "ablations" / f"steps-{plan.fingerprint[:12]}"
+    return [
+        kept(folder / f"{actions}-{video}.json", partial(measure, actions, video))
+        for actions, video in tqdm(STEPS, desc="numbers of steps")
+    ]
 
 
 _CELL_COLUMNS = {  # title: (number, digits, factor)
@@ -138,13 +149,16 @@ def markdown(found: Mapping[str, Any]) -> str:
     for own in found["steps"]:
         row = [_number(own.get(name), digits) for name, digits in _STEP_COLUMNS.values()]
         steps.append([str(own["action_steps"]), str(own["video_steps"]), *row])
+    dates, commits = (
+        sorted({each for own in found["cells"].values() for each in own[name]}) for name in ("dates", "commits")
+    )
     return (
         f"Each row of the first table is a transformer of its own, trained for {found['updates']} updates on the same latents; the "
         f"rows that differ in the seed only show how much is chance; success over {found['episodes']} episodes of every task with Wilson's interval, in percent; PSNR in dB, over "
         "all frames of held-out windows; actions: root mean square, normalised; chunk: the policy's 32 commands, which need no "
         f"interleaved branch.\n\n{markdown_table(cells)}\n\nThe whole model, with fewer steps:\n\n{markdown_table(steps)}\n\n"
-        f"`{found['command']}`; {found['machine']['processor']}, {found['machine']['num_cores']} cores; {found['date']}; "
-        f"commit {found['code']['commit']}.\n"
+        f"`{found['command']}`; {found['machine']['processor']}, {found['machine']['num_cores']} cores; {', '.join(dates)}; "
+        f"commit {', '.join(commits)}.\n"
     )
 
 
@@ -164,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=1, help="for episodes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     asked = parser.parse_args(arguments)
-    run = Run(SIZES[asked.size], asked.work, asked.data or asked.work / "data", asked.device, asked.processes)
+    data = asked.data or asked.work / "data"
+    run = Run(asked.size, SIZES[asked.size], asked.work, data, asked.device, asked.processes)
     models = {cell: train_cell(run, cell, asked.steps) for cell in CELLS}
     found = {
         "cells": {cell.name: measure_cell(run, models[cell], asked.episodes, asked.held_out) for cell in CELLS},
@@ -173,9 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "updates": asked.steps,
         "episodes": asked.episodes,
         "command": COMMAND.format(**vars(asked)),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine(),
-        "code": code_version(),
     }
     folder = run.work / "ablations"
     write_json(folder / "ablations.json", found)

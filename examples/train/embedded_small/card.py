@@ -32,7 +32,7 @@ def make_card(size: Size, pipeline: XWAM4DPipeline, clocks: Path) -> ModelCard:
         training_data=(
             f"{episodes} demonstrations of scripted experts in the embedded MuJoCo world ({looks}), half of them with a shaking "
             f"hand; {size.held_out} of every kind held out. Their phrasings are the world's, the text encoder also read a grammar "
-            f"of paraphrases; none of the phrasings of the evaluation is in either. No recording of people or real robots.\n\n"
+            f"of paraphrases. None of the phrasings of the evaluation is in either, but some differ in a word or two only. No recording of people or real robots.\n\n"
             f"{_training(size)}\n\n{_times(clocks)}"
         ),
         license="apache-2.0",

@@ -42,8 +42,8 @@ from xwam.policies.trained_baselines import ClonedPolicy, CloningConfig, MeanAct
 
 STAGES = ("success", "dreams", "dynamics", "latency")
 ACTION_STEPS = (10, 5, 4, 2, 1)
-MODEL = "X-WAM"
-POLICIES = (MODEL, "behaviour cloning", "mean action", "random", "still", "scripted expert")
+MODEL, CLONE = "X-WAM", "behaviour cloning"
+POLICIES = (MODEL, CLONE, "mean action", "random", "still", "scripted expert")
 COMMAND = "python examples/train/embedded_small/measure.py --model MODEL --data DATA --work WORK"
 NOT_OF_THE_MODEL = ("README.md", "LICENSE", "manifest.json")
 
@@ -62,11 +62,12 @@ class Plan:
         executed (`int`, *optional*, defaults to `16`): Commands of a chunk before a policy is asked again.
         held_out (`int`, *optional*, defaults to `4`): Expert episodes of every task that dreams are held against.
         held_out_seed (`int`, *optional*, defaults to `200000`): The first of these.
-        parts (`int`, *optional*, defaults to `2`): Windows of each of them.
+        parts (`int`, *optional*, defaults to `3`): Windows of each of them.
         instructions (`str`, *optional*, defaults to `"unseen"`): Which phrasings.
         randomized (`bool`, *optional*, defaults to `False`): Whether looks vary.
         runs (`int`, *optional*, defaults to `20`): Of each timing.
         processes (`int`, *optional*, defaults to `1`): For episodes in closed loop and recordings.
+        device (`str`, *optional*, defaults to `"cpu"`): Where the model computes, but for the latency, which is a CPU's.
         cloning (`CloningConfig`, *optional*): How the cloned policy learns.
         policies (`tuple[str, ...]`, *optional*): Of `POLICIES`, those that act in closed loop.
         shared (`Path`, *optional*): Where held-out episodes and baselines are, which models can share; `work` by default.
@@ -82,11 +83,12 @@ class Plan:
     executed: int = 16
     held_out: int = 4
     held_out_seed: int = 200_000
-    parts: int = 2
+    parts: int = 3
     instructions: str = "unseen"
     randomized: bool = False
     runs: int = 20
     processes: int = 1
+    device: str = "cpu"
     cloning: CloningConfig = field(default_factory=CloningConfig)
     policies: tuple[str, ...] = POLICIES
     shared: Path | None = None
@@ -112,12 +114,14 @@ class Plan:
         """The model with everything that it can imagine."""
         pipeline = XWAM4DPipeline.from_pretrained(self.model, dtype=torch.float32)
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+        return pipeline.to(self.device)
 
     @property
     def held_out_folder(self) -> Path:
         """Expert episodes that nothing was trained on; recorded where they are not there."""
-        folder = (self.shared or self.work) / "held_out"
+        looks = "-randomized" if self.randomized else ""
+        name = f"held_out-{self.held_out}-{self.held_out_seed}-{self.instructions}{looks}"
+        folder = (self.shared or self.work) / name
         record_held_out(folder, self.size.tasks, self.options, self.held_out, self.held_out_seed, self.processes)
         return folder
 
@@ -175,7 +179,12 @@ def _run_stage(plan: Plan, stage: str) -> None:
         "settings": own,
         "command": f"{plan.command} --stages {stage}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": {**machine(), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        "machine": {
+            **machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device": plan.device,
+        },
         "code": code_version(),
         "seconds": round(time.monotonic() - start),
     }
@@ -204,9 +213,11 @@ def measure_success(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in plan.policies:
         print(f"closed loop: {name}", flush=True)
-        choice = PolicyChoice(policies[name], options=plan.options)
+        # The clone is asked in the words that it learnt.
+        options = {**plan.options, "instructions": "seen"} if name == CLONE else plan.options
+        choice = PolicyChoice(policies[name], device=plan.device, options=options)
         choice.check(environments, seeds)
-        suite = Suite(environments, seeds, choice, num_executed=plan.executed, options=plan.options)
+        suite = Suite(environments, seeds, choice, num_executed=plan.executed, options=options)
         folder = ResultsFolder(plan.work / "success" / name.replace(" ", "_"))
         report = make_report(folder, run_suite(suite, folder, num_processes=plan.processes))
         report.write(folder.path, plot=False)
@@ -226,7 +237,9 @@ def measure_latency(plan: Plan) -> dict[str, Any]:
         str(own): partial(pipeline, observation, num_action_steps=own) for own in steps
     }
     seconds = timed(runs, plan.runs)
-    dreams = timed({"future": partial(plan.pipeline, observation)}, max(plan.runs // 5, 1))
+    whole = XWAM4DPipeline.from_pretrained(plan.model, dtype=torch.float32)
+    whole.set_progress_bar_config(disable=True)
+    dreams = timed({"future": partial(whole, observation)}, max(plan.runs // 5, 1))
     return {
         "chunk": {name: percentiles(own) for name, own in seconds.items()},
         "future": percentiles(dreams["future"]),
@@ -252,7 +265,7 @@ def _dreams(plan: Plan) -> dict[str, Any]:
     robot = plan.size.robot
     policies: dict[str, Policy] = {
         "mean action": load_baseline(plan.baseline("mean"), "mean_action"),
-        "behaviour cloning": load_baseline(plan.baseline("bc"), "behaviour_cloning"),
+        CLONE: load_baseline(plan.baseline("bc"), "behaviour_cloning"),
         "still": StillPolicy(robot),
     }
     work = plan.work / "dreams"
@@ -289,12 +302,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--episodes", type=int, default=100, help="of every task in closed loop (default: %(default)s)")
     add("--executed", type=int, default=16, help="commands of a chunk before planning again (default: %(default)s)")
     add("--held-out", type=int, default=4, help="expert episodes of every task to dream of (default: %(default)s)")
-    add("--parts", type=int, default=2, help="windows of each of them (default: %(default)s)")
+    add("--parts", type=int, default=3, help="windows of each of them (default: %(default)s)")
     add("--instructions", choices=("seen", "unseen"), default="unseen", help="which phrasings (default: %(default)s)")
     add("--randomized", action="store_true", help="vary light, colours, cameras and clutter")
     add("--runs", type=int, default=20, help="of each timing (default: %(default)s)")
     add("--cloning-steps", type=int, default=CloningConfig.steps, help="of the cloned policy (default: %(default)s)")
     add("--processes", type=int, default=1, help="for episodes (default: %(default)s)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where the model computes")
     add("--card", action="store_true", help="write the tables into the model's README.md too")
     return parser
 
@@ -305,7 +319,15 @@ def main() -> int:
     asked = vars(parser.parse_args())
     words = [COMMAND]
     for name, value in asked.items():
-        if name not in ("model", "data", "work", "stages", "card", "processes") and value != parser.get_default(name):
+        if name not in (
+            "model",
+            "data",
+            "work",
+            "stages",
+            "card",
+            "processes",
+            "device",
+        ) and value != parser.get_default(name):
             words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
     stages, card, size = tuple(asked.pop("stages")), asked.pop("card"), SIZES[asked.pop("size")]
     asked["model"] = asked["model"].resolve()  # a bare word would name a model that comes with the package

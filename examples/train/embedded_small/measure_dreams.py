@@ -153,7 +153,7 @@ def _total(errors: FutureErrors, metric: str) -> float:
 @torch.no_grad()
 def _coded(pipeline: XWAM4DPipeline, frames: torch.Tensor) -> torch.Tensor:
     """Views `(V, F, 3, H, W)` of frames `(1, V, F, 3, H, W)` through the VAE."""
-    return decode_latents(pipeline.vae, encode_frames(pipeline.vae, frames))[0]
+    return decode_latents(pipeline.vae, encode_frames(pipeline.vae, frames.to(pipeline.vae.device)))[0].cpu()
 
 
 def _compared(found: list[dict[str, Any]], kind: str, episodes: list[str]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _success(numbers: Mapping[str, Any], settings: Mapping[str, Any]) -> list[st
         f"Success with Wilson's 95 % interval, in percent: {settings['episodes']} episodes of every task, seeds "
         f"{settings['first_seed']} to {last}, {settings['instructions']} phrasings; of a chunk {settings['executed']} commands are "
         "executed before the policy is asked again. Behaviour cloning is a network on the robot's state and the words of the "
-        "recorded instructions, without images; the mean action is that of all demonstrations; the scripted expert knows the state of the simulator.",
+        "recorded instructions, without images, and is asked in such words; the mean action is that of all demonstrations; the scripted expert knows the state of the simulator.",
         markdown_table(rows),
     ]
 
@@ -109,8 +109,9 @@ def _dreams(numbers: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str
     futures, actions = numbers["futures"], numbers["actions"]
     return [
         "### Dreams",
-        f"{numbers['num_windows']} windows of {numbers['num_episodes']} episodes of the expert, seeds from "
-        f"{settings['held_out_seed']}, {settings['instructions']} phrasings, none of them recorded for training. The dream is one "
+        f"{numbers['num_windows']} windows of {numbers['num_episodes']} episodes of the expert, evenly from the first one of each "
+        f"on, but not the last, seeds from {settings['held_out_seed']}, {settings['instructions']} phrasings, none of them recorded "
+        "for training. The dream is one "
         "sample of what the model itself would do. A pixel moves where a colour differs from frame 0 by more than a tenth of the "
         "range; PSNR and depth errors are of all views of a frame together, and means over windows. In brackets: 95 % bootstrap "
         "intervals over episodes. “Better” is decided window by window, and open where the interval of the difference holds zero.",

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from xwam import ActionChunk, ClipDataset, Future, Observation, RobotSpec
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.evaluation.imagination import spread
 from xwam.evaluation.tables import jsonable
 from xwam.export.files import replacing
 from xwam.futures.reality import clip_future
@@ -65,12 +64,15 @@ def record_held_out(
 
 
 def open_windows(folder: Path, robot: RobotSpec, parts: int) -> tuple[ClipDataset, list[int]]:
-    """The recording, and the numbers of so many windows of every episode, from its first to its last, evenly."""
+    """The recording, and the numbers of so many windows of every episode: from its first one on, evenly, without its last.
+
+    The last one begins when the task is done.
+    """
     windows = ClipDataset(LeRobotReader(folder, robot, name="held-out episodes"))
     numbers, first = [], 0
     for episode in windows.reader.episodes:
         count = windows.shape.count(episode.length)
-        numbers += [first + own for own in dict.fromkeys(spread(count, parts))]
+        numbers += dict.fromkeys(first + count * part // parts for part in range(parts))
         first += count
     return windows, numbers
 

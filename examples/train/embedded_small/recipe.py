@@ -1,4 +1,4 @@
-"""What the embedded model is trained on, and what is trained: one configuration in two sizes."""
+"""What the embedded model is trained on, and what is trained: one configuration for two cores, for a GPU, and for a test."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -91,8 +91,8 @@ SIZES = {
         ),
     ),
     "gpu": Size(
-        tasks=ALL_TASKS, episodes=60, appearances=(False, True), held_out=4, image_size=(128, 160), language_steps=800, stride=2, codec_width=32,
-        latent_channels=16, codec=VideoCodecConfig(steps=6000, clips_per_step=32), num_heads=4, num_layers=10,
+        tasks=ALL_TASKS, episodes=60, appearances=(False, True), held_out=4, image_size=(128, 160), language_steps=800, stride=4, codec_width=24,
+        latent_channels=16, codec=VideoCodecConfig(steps=6000, clips_per_step=32), num_heads=4, num_layers=9,
         num_depth_layers=4,
         main=replace(
             _MAIN, steps=5000, batch_size=256, num_workers=8, validation_interval=500, sample_interval=5000, save_interval=500,
@@ -140,11 +140,13 @@ def open_episodes(folder: Path, size: Size) -> tuple[EpisodeReader, EpisodeReade
     return Selection(reader, [n for n in numbers if n not in last]), Selection(reader, sorted(last))
 
 
-def batches_of(reader: EpisodeReader, size: Size, batch_size: int) -> Callable[[int], Iterable[TrainBatch]]:
+def batches_of(
+    reader: EpisodeReader, size: Size, batch_size: int, num_workers: int = 0
+) -> Callable[[int], Iterable[TrainBatch]]:
     """The stream of a reader from a batch on, cut as at inference."""
     return lambda start: make_stream(
-        reader, RobotProcessor(size.robot), seed=size.seed, batch_size=batch_size, start_batch=start
-    )
+        reader, RobotProcessor(size.robot), seed=size.seed, batch_size=batch_size, start_batch=start, num_workers=num_workers,
+    )  # fmt: skip
 
 
 def held_out_clips(folder: Path, size: Size) -> list[TrainBatch]:
