@@ -6,8 +6,6 @@ Needs the stages of train.py. Writes DIR/ablations/ablations.json and ablations.
 """
 
 import argparse
-import json
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from measure import MODEL, Plan, measure, timed
+from measure_report import rate
 from measure_windows import kept
 from recipe import SIZES, held_out_clips
 from tqdm import tqdm
@@ -25,7 +24,9 @@ from train import Run, train_transformer
 from xwam import XWAMPolicyPipeline, load_recorded_observation
 from xwam.data.writers.durable_files import write_json
 from xwam.evaluation.provenance import machine
+from xwam.evaluation.statistics import percentiles
 from xwam.evaluation.tables import markdown_table, shown
+from xwam.export.files import replacing
 from xwam.training.config import NOISE_MODES
 from xwam.training.validation import evaluate
 
@@ -89,8 +90,7 @@ def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[st
         name: dream.get(name, {}).get("mean") for name in ("psnr", "psnr_moved", "abs_rel", "chamfer", "position")
     }
     return {
-        "success": overall["success_rate"],
-        **dict(zip(("success_low", "success_high"), overall["interval_95"], strict=True)),
+        "success": overall,
         **numbers,
         "action_rms": actions["rms"]["mean"],
         "dates": sorted({own["date"] for own in found.values()}),
@@ -105,7 +105,7 @@ def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
         pipeline = XWAMPolicyPipeline.from_pretrained(model, dtype=torch.float32, load_depth=False).to(run.device)
         pipeline.set_progress_bar_config(disable=True)
         chunks[branch] = partial(pipeline, observation)
-    return {branch: 1000 * statistics.median(seconds) for branch, seconds in timed(chunks, TIMED_CHUNKS).items()}
+    return {branch: percentiles(seconds)["p50_ms"] for branch, seconds in timed(chunks, TIMED_CHUNKS).items()}
 
 
 def measure_steps(run: Run) -> list[dict[str, float | None]]:
@@ -142,9 +142,17 @@ def markdown(found: Mapping[str, Any]) -> str:
     cells = [["depth", "noise", "seed", "success", *_CELL_COLUMNS, "chunk (ms)"]]
     for cell in CELLS:
         own = found["cells"][cell.name]
-        rate = f"{100 * own['success']:.0f} [{100 * own['success_low']:.0f}, {100 * own['success_high']:.0f}]"
         row = [_number(own[name], digits, factor) for name, digits, factor in _CELL_COLUMNS.values()]
-        cells.append([cell.depth, cell.noise, str(cell.seed), rate, *row, _number(found["chunk_ms"][cell.depth], 0)])
+        cells.append(
+            [
+                cell.depth,
+                cell.noise,
+                str(cell.seed),
+                rate(own["success"]),
+                *row,
+                _number(found["chunk_ms"][cell.depth], 0),
+            ]
+        )
     steps = [["T_a", "T_O", *_STEP_COLUMNS]]
     for own in found["steps"]:
         row = [_number(own.get(name), digits) for name, digits in _STEP_COLUMNS.values()]
@@ -180,6 +188,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     data = asked.data or asked.work / "data"
     run = Run(asked.size, SIZES[asked.size], asked.work, data, asked.device, asked.processes)
+    try:
+        run.begin()
+    except ValueError as error:
+        parser.exit(1, f"ablations.py: {error}\n")
     models = {cell: train_cell(run, cell, asked.steps) for cell in CELLS}
     found = {
         "cells": {cell.name: measure_cell(run, models[cell], asked.episodes, asked.held_out) for cell in CELLS},
@@ -190,10 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": COMMAND.format(**vars(asked)),
         "machine": machine(),
     }
-    folder = run.work / "ablations"
+    folder, tables = run.work / "ablations", markdown(found)
     write_json(folder / "ablations.json", found)
-    (folder / "ablations.md").write_text(markdown(found), encoding="utf-8")
-    sys.stdout.write(markdown(json.loads((folder / "ablations.json").read_text())))
+    with replacing(folder / "ablations.md") as temporary:
+        temporary.write_text(tables, encoding="utf-8")
+    sys.stdout.write(tables)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
@@ -45,6 +45,8 @@ ACTION_STEPS = (10, 5, 4, 2, 1)
 MODEL, CLONE = "X-WAM", "behaviour cloning"
 POLICIES = (MODEL, CLONE, "mean action", "random", "still", "scripted expert")
 COMMAND = "python examples/train/embedded_small/measure.py --model MODEL --data DATA --work WORK"
+# What the command in the report leaves out.
+OWN_AFFAIR = ("model", "data", "work", "stages", "card", "processes", "device")
 NOT_OF_THE_MODEL = ("README.md", "LICENSE", "manifest.json")
 
 
@@ -194,20 +196,14 @@ def _run_stage(plan: Plan, stage: str) -> None:
 
 def measure_success(plan: Plan) -> dict[str, Any]:
     """Closed loop: every policy on the same seeds and phrasings of every task."""
-    policies = dict(
-        zip(
-            POLICIES,
-            (
-                str(plan.model),
-                f"bc:{plan.baseline('bc')}",
-                f"mean:{plan.baseline('mean')}",
-                "random",
-                "still",
-                "scripted",
-            ),
-            strict=True,
-        )
-    )
+    policies = {
+        MODEL: str(plan.model),
+        CLONE: f"bc:{plan.baseline('bc')}",
+        "mean action": f"mean:{plan.baseline('mean')}",
+        "random": "random",
+        "still": "still",
+        "scripted expert": "scripted",
+    }
     seeds = tuple(range(plan.first_seed, plan.first_seed + plan.episodes))
     environments = tuple(f"mujoco/{task}" for task in plan.size.tasks)
     found: dict[str, Any] = {}
@@ -237,8 +233,7 @@ def measure_latency(plan: Plan) -> dict[str, Any]:
         str(own): partial(pipeline, observation, num_action_steps=own) for own in steps
     }
     seconds = timed(runs, plan.runs)
-    whole = XWAM4DPipeline.from_pretrained(plan.model, dtype=torch.float32)
-    whole.set_progress_bar_config(disable=True)
+    whole = replace(plan, device="cpu").pipeline
     dreams = timed({"future": partial(whole, observation)}, max(plan.runs // 5, 1))
     return {
         "chunk": {name: percentiles(own) for name, own in seconds.items()},
@@ -319,15 +314,7 @@ def main() -> int:
     asked = vars(parser.parse_args())
     words = [COMMAND]
     for name, value in asked.items():
-        if name not in (
-            "model",
-            "data",
-            "work",
-            "stages",
-            "card",
-            "processes",
-            "device",
-        ) and value != parser.get_default(name):
+        if name not in OWN_AFFAIR and value != parser.get_default(name):
             words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
     stages, card, size = tuple(asked.pop("stages")), asked.pop("card"), SIZES[asked.pop("size")]
     asked["model"] = asked["model"].resolve()  # a bare word would name a model that comes with the package

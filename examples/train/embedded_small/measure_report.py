@@ -92,8 +92,8 @@ def _success(numbers: Mapping[str, Any], settings: Mapping[str, Any]) -> list[st
     rows = [["task", *policies]]
     for environment in next(iter(policies.values()))["environments"]:
         rates = [own["environments"][environment] for own in policies.values()]
-        rows.append([environment.partition("/")[2], *map(_rate, rates)])
-    rows.append(["all", *(_rate(own["overall"]) for own in policies.values())])
+        rows.append([environment.partition("/")[2], *map(rate, rates)])
+    rows.append(["all", *(rate(own["overall"]) for own in policies.values())])
     last = settings["first_seed"] + settings["episodes"] - 1
     return [
         "### Closed loop",
@@ -189,7 +189,8 @@ def _cell(found: Mapping[str, float | None] | None, digits: int, factor: float) 
     return shown(factor * mean, digits) + bounds
 
 
-def _rate(rates: Mapping[str, Any]) -> str:
+def rate(rates: Mapping[str, Any]) -> str:
+    """A success rate and its interval, in percent."""
     low, high = rates["interval_95"]
     return f"{100 * rates['success_rate']:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
 

@@ -12,8 +12,8 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from xwam import RobotProcessor, XWAM4DPipeline
 from xwam.data.streams.mixture import Mixture
 from xwam.data.writers.durable_files import write_json
 from xwam.evaluation.results import first_difference
+from xwam.export.files import replacing_folder
 from xwam.training.config import TrainConfig
 from xwam.training.encoded_dataset import EncodedDataset
 from xwam.training.encoded_writer import EncodedDatasetWriter
@@ -156,7 +157,7 @@ def language_stage(run: Run, clock: Clock) -> None:
     for _, loss in (bar := tqdm(steps, desc="language", total=run.size.language_steps)):
         bar.set_postfix(loss=f"{loss:.3f}")
     tokenizer.model_max_length = PROMPT_LENGTH
-    with whole_folder(run.work / "language") as draft:
+    with _whole(run.work / "language") as draft:
         encoder.save_pretrained(draft / "text_encoder")
         tokenizer.save_pretrained(draft / "tokenizer")
 
@@ -184,7 +185,7 @@ def codec_stage(run: Run, clock: Clock) -> None:
     clips = (draw_clips(next(batches), size.codec, 4 * number).to(run.device) for number in range(MEASURED_BATCHES))
     mean, std = measure_latents(vae, clips)
     vae.register_to_config(latents_mean=mean, latents_std=std)
-    with whole_folder(run.work / "vae") as draft:
+    with _whole(run.work / "vae") as draft:
         vae.save_pretrained(draft)
 
 
@@ -269,19 +270,14 @@ def _compilable(config: TrainConfig) -> TrainConfig:
 def export_stage(run: Run, clock: Clock) -> None:
     """The folder that is published, in bfloat16, with card and licence."""
     pipeline = XWAM4DPipeline.from_pretrained(run.work / "transformer" / "pipeline", dtype=torch.bfloat16)
-    with whole_folder(run.work / "pipeline") as draft:
+    with _whole(run.work / "pipeline") as draft:
         shutil.copyfile(LICENSE, draft / LICENSE.name)
         pipeline.save_pretrained(draft, card=make_card(run.size, pipeline, run.work / "clocks"))
 
 
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that is there only once all of it is."""
-    draft = folder.with_name(f"{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    yield draft
-    draft.replace(folder)
+def _whole(folder: Path) -> AbstractContextManager[Path]:
+    """A folder that is there only once all of it is: the stages take it for their mark."""
+    return replacing_folder(folder, own_files=lambda _: set())
 
 
 STAGES: dict[str, tuple[str, Callable[[Run, Clock], None]]] = {
