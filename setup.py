@@ -72,7 +72,9 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"xwam": ["py.typed", "envs/assets/**/*", "envs/assets/*", "metrics/modules/*/*.py"]},
+    package_data={
+        "xwam": ["py.typed", "assets/embedded/**/*", "envs/assets/**/*", "envs/assets/*", "metrics/modules/*/*.py"]
+    },
     include_package_data=False,
     install_requires=BASE,
     extras_require=EXTRAS,

@@ -5,20 +5,20 @@ What you learn: what an `Observation` holds, what an `ActionChunk` holds, and wh
 Usage:
     python examples/01_first_actions.py [--model PATH_OR_HUB_ID] [--seed 0]
 
-Without `--model` it runs the embedded default: a tiny X-WAM with untrained weights.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the package.
 """
 
 import argparse
 
 import torch
 
-from xwam import XWAMPolicyPipeline, create_embedded_pipeline, load_recorded_observation
+from xwam import XWAMPolicyPipeline, load_recorded_observation
 
 
 def main() -> None:
     """Print one chunk of commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
     args = parser.parse_args()
@@ -30,11 +30,7 @@ def main() -> None:
     print(f"cameras {list(observation.images)}, tool at {arm.position.round(3)} m, gripper {arm.gripper:.2f} open")
 
     # 2. The policy.
-    if args.model:
-        pipe = XWAMPolicyPipeline.from_pretrained(args.model, load_depth=False)
-    else:
-        pipe = create_embedded_pipeline(XWAMPolicyPipeline)
-        print("the embedded default has UNTRAINED weights: its commands mean nothing")
+    pipe = XWAMPolicyPipeline.from_pretrained(args.model, load_depth=False)
 
     # 3. One call: a chunk of commands in the robot's own units.
     steps = {"num_action_steps": 2, "num_inference_steps": 2} if args.tiny else {}

@@ -5,8 +5,8 @@ What you learn: how RGB, depth, states and actions come out of one call, and tha
 Usage:
     python examples/02_generate_4d.py [--model PATH_OR_HUB_ID] [--output demo_output] [--seed 0]
 
-Without `--model` it runs the embedded default: a tiny X-WAM with untrained weights in the embedded robot world. Where MuJoCo
-cannot render, it starts from a recorded observation of the same world.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
+package. Where MuJoCo cannot render, it starts from a recorded observation of the same world.
 """
 
 import argparse
@@ -22,14 +22,13 @@ from xwam import (
     XWAM4DOutput,
     XWAM4DPipeline,
     XWAMPolicyOutput,
-    create_embedded_pipeline,
     load_recorded_observation,
     make_env,
 )
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.recorded import save_observation
 from xwam.export.actions import plot_actions, write_actions
-from xwam.export.images import colour_depth, contact_sheet, write_image
+from xwam.export.images import colour_depth, contact_sheet, resize_frames, write_image
 from xwam.export.video import write_video
 
 SHOWN_FRAMES = (2, 4, 6, 8)  # frame 0 is the observed one
@@ -51,7 +50,9 @@ def write_future(output: Path, observation: Observation, future: XWAM4DOutput, s
     for index, camera in enumerate(spec.cameras):
         rgb = future.frames[0, index]  # (F, H, W, 3)
         write_video(output / f"{camera.name}_rgb.mp4", rgb, fps=1 / seconds)
-        rows[f"{camera.name} RGB"] = np.stack([observation.images[camera.name], *rgb[shown]])
+        rows[f"{camera.name} RGB"] = np.stack(
+            [observation.images[camera.name], *resize_frames(rgb[shown], camera.size)]
+        )
         metres = future.future(0).depths.get(camera.name)  # (F, H, W), zero where unknown; see future(0).depth_kind
         if metres is None:
             continue
@@ -59,7 +60,8 @@ def write_future(output: Path, observation: Observation, future: XWAM4DOutput, s
         near, far = np.quantile(seen[seen > 0], (0.02, 0.98))
         depth = colour_depth(metres, near=near, far=far)
         write_video(output / f"{camera.name}_depth.mp4", depth, fps=1 / seconds)
-        rows[f"{camera.name} depth"] = np.stack([colour_depth(seen, near=near, far=far), *depth[shown]])
+        observed = colour_depth(seen, near=near, far=far)
+        rows[f"{camera.name} depth"] = np.stack([observed, *resize_frames(depth[shown], camera.size)])
     labels = ["observed, uncropped", *(f"imagined, {index * seconds:.1f} s" for index in shown)]
     write_image(output / "contact_sheet.png", contact_sheet(rows, column_labels=labels, title=title))
     units = dict(zip(spec.command_columns, spec.command_units, strict=True))
@@ -70,7 +72,7 @@ def write_future(output: Path, observation: Observation, future: XWAM4DOutput, s
 def main() -> None:
     """Write the observation, the imagined future and the actions into a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene and of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
@@ -86,11 +88,7 @@ def main() -> None:
     done(f"observed the scene; the task is {observation.instruction!r}")
 
     # 2. Load
-    if args.model:
-        pipe = XWAM4DPipeline.from_pretrained(args.model)
-    else:
-        pipe = create_embedded_pipeline(XWAM4DPipeline)
-        print("  NOTE: these weights are UNTRAINED. What follows shows the machinery, not a robot's future.")
+    pipe = XWAM4DPipeline.from_pretrained(args.model)
     spec = pipe.robot_processor.spec
     done("loaded the model")
 
@@ -106,8 +104,8 @@ def main() -> None:
         print(f"          {stage:14} {1000 * seconds:8.1f} ms")
 
     # 4. Write what there is to see.
-    weights = args.model or "embedded default, UNTRAINED weights"
-    write_future(args.output, observation, future, spec, title=f"{observation.instruction} ({weights})")
+    title = f"{observation.instruction} (model: {args.model})"
+    write_future(args.output, observation, future, spec, title=title)
     done(f"wrote {args.output}/")
     for path in sorted(path for path in args.output.rglob("*") if path.is_file()):
         print(f"          {path}")

@@ -6,8 +6,8 @@ output says about its depth, and how dreamt clouds compare with those that came 
 Usage:
     python examples/03_point_cloud.py [--model PATH_OR_HUB_ID] [--output cloud_output] [--seed 0]
 
-Without `--model` it runs the embedded default: a tiny X-WAM with untrained weights in the embedded robot world; what it dreams is
-noise, what came is not. Where MuJoCo cannot render, it starts from a recorded observation, and nothing comes.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
+package. Where MuJoCo cannot render, it starts from a recorded observation, and nothing comes.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from xwam import (
     Observation,
     PointCloud,
     XWAM4DPipeline,
-    create_embedded_pipeline,
     load_recorded_observation,
     make_env,
     point_cloud,
@@ -65,7 +64,7 @@ def draw(path: Path, rows: dict[str, Sequence[PointCloud]], frame_period: float)
             axes = figure.add_subplot(len(rows), len(SHOWN_FRAMES), place, projection="3d", computed_zorder=False)
             is_inside = np.all((cloud.points >= low) & (cloud.points <= high), axis=1)
             seen = cloud.points[is_inside]
-            axes.scatter(*seen.T, c=cloud.colours[is_inside] / 255, s=5, marker="s", linewidths=0, depthshade=False)
+            axes.scatter(*seen.T, c=cloud.colours[is_inside] / 255, s=9, marker="s", linewidths=0, depthshade=False)
             axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
             axes.set_box_aspect(high - low, zoom=1.6)
             axes.view_init(ELEVATION, AZIMUTH)
@@ -78,7 +77,7 @@ def draw(path: Path, rows: dict[str, Sequence[PointCloud]], frame_period: float)
 def main() -> None:
     """Write the dreamt future, the one that came, and a picture of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
     parser.add_argument("--output", type=Path, default=Path("cloud_output"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene and of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
@@ -87,9 +86,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         # 1. Observe and dream
         environment, observation = observe(args.seed, stack)
-        pipe = XWAM4DPipeline.from_pretrained(args.model) if args.model else create_embedded_pipeline(XWAM4DPipeline)
-        if not args.model:
-            print("  NOTE: these weights are UNTRAINED. The dreamt clouds show the machinery, not a robot's future.")
+        pipe = XWAM4DPipeline.from_pretrained(args.model)
         steps = {"num_action_steps": 2, "num_inference_steps": 2} if args.tiny else {}
         output = pipe(observation, generator=torch.Generator().manual_seed(args.seed), **steps)
         print(f"depth: {output.depth_notes[0]}")

@@ -6,8 +6,8 @@ episodes into a success rate that somebody else can repeat.
 Usage:
     python examples/04_closed_loop_mujoco.py [--model PATH_OR_HUB_ID] [--task lift_cube] [--episodes 5] [--output closed_loop]
 
-Without `--model` it runs the embedded default: a tiny X-WAM with untrained weights, which succeeds at nothing, beside the scripted
-expert, which does. From the command line, `xwam evaluate` does the same for many tasks at once.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in this world and comes with the package, beside the
+scripted expert. From the command line, `xwam evaluate --policy embedded` does the same for many tasks at once.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from xwam import XWAM4DPipeline, create_embedded_pipeline, make_env
+from xwam import XWAM4DPipeline, make_env
 from xwam.evaluation.report import make_report
 from xwam.evaluation.results import ResultsFolder
 from xwam.evaluation.runner import run_suite
@@ -28,12 +28,9 @@ from xwam.policies.scripted import ScriptedPolicy
 NUM_EXECUTED = 16  # commands of each chunk of 32 before the policy looks again
 
 
-def load_policy(model: str | None, device: str, *, tiny: bool) -> PipelinePolicy:
+def load_policy(model: str, device: str, *, tiny: bool) -> PipelinePolicy:
     """The model as a policy that can show what it imagines."""
     steps = {"num_action_steps": 1, "num_inference_steps": 2} if tiny else {}
-    if model is None:
-        print("  NOTE: these weights are UNTRAINED. The robot will move, but not to any purpose.")
-        return PipelinePolicy(create_embedded_pipeline(XWAM4DPipeline).to(device), dream=True, **steps)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     return PipelinePolicy(XWAM4DPipeline.from_pretrained(model, dtype=dtype).to(device), dream=True, **steps)
 
@@ -41,7 +38,7 @@ def load_policy(model: str | None, device: str, *, tiny: bool) -> PipelinePolicy
 def main() -> None:
     """Film one episode of each policy, then evaluate both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
     parser.add_argument("--task", default="lift_cube", help="a task of the embedded world")
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each policy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

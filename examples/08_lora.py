@@ -6,8 +6,8 @@ pipeline of its own. How to train in earnest: examples/train/train_xwam_lora.py.
 Usage:
     python examples/08_lora.py [--steps 60] [--output lora]
 
-The base is the embedded default with untrained weights; the second robot has two of its three cameras under other names, smaller
-vectors and a shorter window. It is trained on demonstrations that are recorded first.
+The base is the embedded default, a small trained X-WAM that comes with the package; the second robot has two of its three cameras
+under other names, smaller vectors and a shorter window. It is trained on demonstrations that are recorded first.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xwam import RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline, get_robot, load_recorded_observation
+from xwam import RobotSpec, XWAMPolicyPipeline, get_robot, load_recorded_observation
 from xwam.data.dataset_map import CameraMap, DatasetMap
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.open import open_dataset
@@ -41,7 +41,7 @@ def second_robot() -> tuple[RobotSpec, DatasetMap]:
     recorded = get_robot("mujoco_panda")
     cameras = {camera.name: camera for camera in recorded.cameras}
     renamed = tuple(replace(cameras[theirs], name=own) for own, theirs in NAMES.items())
-    sizes = {"state_dim": 8, "action_dim": 7, "num_frames": 5, "image_size": (96, 128)}
+    sizes = {"state_dim": 8, "action_dim": 7, "num_frames": 5, "image_size": (64, 80)}
     robot = replace(recorded, name="second_panda", cameras=renamed, **sizes)
     features = {own: f"observation.images.{theirs}" for own, theirs in NAMES.items()}
     own = tuple(CameraMap(name, image, f"{image}_depth") for name, image in features.items())
@@ -85,7 +85,7 @@ def main() -> None:
     robot, _ = compute_quantiles([open_dataset(recording, robot, map=where)], robot, widen=True)
 
     # 2. The robot on the base: new networks for its actions and states, LoRA layers in the blocks.
-    pipe = create_embedded_pipeline(XWAMPolicyPipeline)
+    pipe = XWAMPolicyPipeline.from_pretrained("embedded")
     before = commands_of(pipe)
     print(prepare_lora(pipe, robot, LoraSettings(rank=16)))
 
@@ -103,7 +103,7 @@ def main() -> None:
     pipe.set_robot(None)
     same = np.array_equal(commands_of(pipe), before)
     print(f"switched off, the base gives {'the same' if same else 'OTHER'} commands")
-    pipe = create_embedded_pipeline(XWAMPolicyPipeline)
+    pipe = XWAMPolicyPipeline.from_pretrained("embedded")
     pipe.load_robot(args.output / "second_panda")
     pipe.load_robot(args.output / "second_panda", adapter_name="its_twin")
     print(f"on the base: {pipe.robots}, active {pipe.active_robot!r}, cameras {[c.name for c in robot.cameras]}")

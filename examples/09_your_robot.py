@@ -8,7 +8,7 @@ Usage:
     python examples/09_your_robot.py --dataset user/my-robot --robot my_robot.json [--map map.json] [--base user/x-wam]
 
 Without `--dataset` it records one: an arm that is commanded by joint positions and seen by two RGB-D cameras, in the embedded world.
-Without `--base` the base is the embedded default with untrained weights: the robot learns its own numbers, but no skill.
+Without `--base` the base is the embedded default: a small X-WAM that was trained in the same world and comes with the package.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xwam import JointState, Observation, RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline, make_env
+from xwam import JointState, Observation, RobotSpec, XWAMPolicyPipeline, make_env
 from xwam.data.check import main as check
 from xwam.data.readers.open import open_dataset
 from xwam.data.statistics.quantiles import compute_quantiles
@@ -46,7 +46,7 @@ ROBOT = RobotSpec(
     action_slots=tuple(range(8)),
     state_dim=8,
     action_dim=8,
-    image_size=(128, 160),
+    image_size=(64, 80),  # what the model sees: the size that the base was trained at
 )
 
 
@@ -75,8 +75,9 @@ def record(robot: RobotSpec, folder: Path, episodes: int) -> None:
 def main() -> None:
     """Recording, robot, check, statistics, LoRA."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("dataset", "robot", "map", "base"):
+    for name in ("dataset", "robot", "map"):
         parser.add_argument(f"--{name}", help="see above")
+    parser.add_argument("--base", default="embedded", help="folder or hub id of an X-WAM")
     parser.add_argument("--output", type=Path, default=Path("your_robot"), help="folder for all that is made")
     parser.add_argument("--steps", type=int, default=100, help="steps of the first LoRA")
     parser.add_argument("--tiny", action="store_true", help="one episode and two steps, to see that it runs")
@@ -99,7 +100,7 @@ def main() -> None:
     print(f"\n{statistics.note} Degenerate: {[channel.name for channel in statistics.degenerate] or 'none'}.")
 
     # 4. A first LoRA: the base stays as it is, the robot's own networks and the LoRA layers learn.
-    pipe = XWAMPolicyPipeline.from_pretrained(args.base) if args.base else create_embedded_pipeline(XWAMPolicyPipeline)
+    pipe = XWAMPolicyPipeline.from_pretrained(args.base)
     print(prepare_lora(pipe, robot, LoraSettings(rank=16)))
     size = {"steps": 2, "batch_size": 1} if args.tiny else {"steps": args.steps, "batch_size": 4}
     config = TrainConfig(**size, learning_rate=1e-3, warmup_steps=0, precision="no", num_workers=0, tracker="none")

@@ -3,6 +3,9 @@
 What you learn: the four values of `depth_branch`, their parameters, their sequence lengths, and that a policy may leave an
 interleaved branch out without changing an action.
 
+What is compared first are tiny models with random weights, since a checkpoint has one branch only; the policy is the trained one that
+comes with the package.
+
 Usage:
     python examples/10_depth_branches.py [--tiny]
 """
@@ -24,7 +27,7 @@ BRANCHES = {
 
 
 def main() -> None:
-    """Compare the four branches on the embedded default."""
+    """Compare the four branches, and a policy with and without."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
     args = parser.parse_args()
@@ -42,8 +45,8 @@ def main() -> None:
         shape = "-" if future.depth_images is None else "yes"
         print(f"{branch:12} {count:11,} {time.perf_counter() - start:7.2f} s  {shape:5}  {meaning}")
 
-    pipe = create_embedded_pipeline(XWAMPolicyPipeline)
-    lean = XWAMPolicyPipeline.from_pipe(pipe, transformer=pipe.transformer.without_depth())
+    pipe = XWAMPolicyPipeline.from_pretrained("embedded")
+    lean = XWAMPolicyPipeline.from_pretrained("embedded", load_depth=False)
     chunks = []
     for policy in (pipe, lean):
         policy.set_progress_bar_config(disable=True)

@@ -3,8 +3,8 @@
 Usage:
     python spaces_demo/app.py [--model PATH_OR_HUB_ID] [--host 127.0.0.1] [--port 7860]
 
-Without `--model` it runs the embedded default: a tiny X-WAM with untrained weights in the embedded robot world. On a Space, write
-your model's id into `MODEL`.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
+package. On a Space, write your model's id into `MODEL`.
 """
 
 import zero_gpu  # noqa: F401, I001  before anything that imports torch
@@ -23,23 +23,24 @@ from handlers import Handlers
 
 from xwam.errors import XWAMError
 
-MODEL: str | None = None  # folder or hub id; the embedded default where None
+EMBEDDED = "embedded"  # the weights in the package
+MODEL = EMBEDDED  # or a folder or hub id
 MAX_WAITING = 32  # requests
 CLEANING = (600, 3600)  # seconds: how often files are looked at, and how old they may be
 MODEL_LINE = {"concurrency_id": "model", "concurrency_limit": 1}  # the model serves one visitor at a time
 WORLD_LINE = {"concurrency_id": "world", "concurrency_limit": 2}
 
 
-def make_app(model: str | None = MODEL) -> gr.Blocks:
+def make_app(model: str = MODEL) -> gr.Blocks:
     """Load a model and wire the page to it.
 
     Args:
-        model (`str`, *optional*): Folder or hub id of an X-WAM.
+        model (`str`, *optional*, defaults to `MODEL`): Folder or hub id of an X-WAM, or `"embedded"`.
     """
     spec = dreams.load(model)
     tasks = scenes.tasks() if spec.name == scenes.ROBOT else {}
     with gr.Blocks(title=interface.TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEANING) as app:
-        page = interface.build(spec, tasks, dreams.default_steps(), dreams.MAX_STEPS, is_untrained=model is None)
+        page = interface.build(spec, tasks, dreams.default_steps(), dreams.MAX_STEPS, is_small=model == EMBEDDED)
         _wire_question(app, page, Handlers(spec, page))
         _wire_answer(page, Handlers(spec, page))
     return app.queue(max_size=MAX_WAITING)
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app = make_app(args.model)
     except (XWAMError, ValueError, OSError) as error:
-        parser.exit(1, f"{parser.prog}: cannot load {args.model or 'the embedded default'!r}: {error}\n")
+        parser.exit(1, f"{parser.prog}: cannot load {args.model!r}: {error}\n")
     try:
         launch(app, server_name=args.host, server_port=args.port)
     except (OSError, OverflowError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from zero_gpu import on_gpu
 
-from xwam import Observation, RobotSpec, XWAM4DOutput, XWAM4DPipeline, XWAMPolicyOutput, create_embedded_pipeline
+from xwam import Observation, RobotSpec, XWAM4DOutput, XWAM4DPipeline, XWAMPolicyOutput
 
 MAX_STEPS = 100
 OnStep = Callable[[int, int], None]
@@ -16,19 +16,18 @@ _ONE_AT_A_TIME = threading.Lock()  # the video codec keeps its cache on itself
 _loaded: dict[str, XWAM4DPipeline] = {}  # a worker of ZeroGPU inherits it; an argument would be pickled
 
 
-def load(model: str | None) -> RobotSpec:
+def load(model: str) -> RobotSpec:
     """Load the model that all visitors share.
 
     Args:
-        model (`str` or `None`): Folder or hub id of an X-WAM; the embedded default, untrained, where not given.
+        model (`str`): Folder or hub id of an X-WAM, or `"embedded"`.
 
     Returns:
         `RobotSpec`: The robot that it dreams of.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    pipe = create_embedded_pipeline(XWAM4DPipeline) if model is None else None
-    pipe = pipe or XWAM4DPipeline.from_pretrained(model, dtype=dtype)
+    pipe = XWAM4DPipeline.from_pretrained(model, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     _loaded["pipe"] = pipe.to(device)
     return pipe.robot_processor.spec

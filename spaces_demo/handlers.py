@@ -135,7 +135,7 @@ class Handlers:
             raise ValueError("There is nothing to compare yet: imagine something first.")
         if visit.scene is None or not visit.scene.has_future:
             raise ValueError("Only scenes of the simulator have a true future.")
-        real = scenes.really(visit.scene, visit.future.actions)
+        real = scenes.really(visit.scene, visit.future.actions, self.spec)
         ranges = showing.depth_ranges(visit.future, visit.observation)
         both = zip(
             showing.state_tables(self.spec, visit.future),

@@ -7,7 +7,7 @@ import functools
 import threading
 from dataclasses import dataclass
 
-from xwam import ActionChunk, Future, Observation, list_envs, load_recorded_observation, make_env
+from xwam import ActionChunk, Future, Observation, RobotSpec, list_envs, load_recorded_observation, make_env
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.evaluation.reality import act_out
 
@@ -67,14 +67,19 @@ def look(scene: Scene) -> Observation:
         return env.reset(scene.seed)
 
 
-def really(scene: Scene, commands: ActionChunk) -> Future:
+def really(scene: Scene, commands: ActionChunk, robot: RobotSpec) -> Future:
     """Execute commands in a scene from its beginning, and look whenever the model dreamt a frame.
+
+    Args:
+        scene (`Scene`): Where.
+        commands (`ActionChunk`): What to execute.
+        robot (`RobotSpec`): The robot as the model knows it, with the size of its images.
 
     Raises:
         ValueError: If the scene has no simulator, or the commands are not its robot's.
     """
     with _RENDERING, make_env(_known(scene.task)) as env:
-        return act_out(env, commands, observation=env.reset(scene.seed))
+        return act_out(env, commands, observation=env.reset(scene.seed), robot=robot)
 
 
 def _known(task: str) -> str:

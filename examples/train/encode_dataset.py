@@ -6,7 +6,7 @@ VAE takes about a third of a training step; latents on the disk cost nothing, bu
 Usage:
     python examples/train/encode_dataset.py --dataset user/my-robot --robot my_robot.json --base user/x-wam --output encoded --variants 4
     python examples/train/train_xwam.py --encoded encoded --base user/x-wam --output out
-    python examples/train/encode_dataset.py --dataset demonstrations --base embedded --output encoded --tiny
+    python examples/train/encode_dataset.py --dataset demonstrations --base untrained --output encoded --tiny
 
 Started again with the same options, it goes on where it was stopped. Several GPUs share the work: --rank 0 --world_size 4, and so on.
 """
@@ -27,7 +27,7 @@ from xwam.training.encoded_format import DTYPES
 from xwam.training.encoded_writer import EncodedDatasetWriter
 from xwam.training.training_data import hold_out, robot_with_quantiles
 
-EMBEDDED = "embedded"  # the tiny model for the embedded world, with random weights
+UNTRAINED = "untrained"  # a tiny model with random weights, to try
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         reader = Selection(reader, [0])
     pipeline = (
         create_embedded_pipeline(XWAMPolicyPipeline)
-        if args.base == EMBEDDED
+        if args.base == UNTRAINED
         else XWAMPolicyPipeline.from_pretrained(args.base, dtype=torch.float32)
     )
     known = pipeline.robot_processor.spec
@@ -90,7 +90,11 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--dataset", required=True, help="folder, or id on the hub")
     add("--robot", help="name or JSON file of the robot; else that of the data set")
-    add("--base", required=True, help=f"pipeline whose VAE and text encoder encode; {EMBEDDED!r} for the tiny one")
+    add(
+        "--base",
+        required=True,
+        help=f"pipeline whose VAE and text encoder encode: folder, hub id, 'embedded' or {UNTRAINED!r}",
+    )
     add("--output", type=Path, required=True, help="folder of the encoded data set")
     add(
         "--variants",

@@ -6,7 +6,7 @@ to bottom.
 Usage:
     accelerate launch examples/train/train_xwam.py --dataset user/my-robot --robot my_robot.json --base user/x-wam --output out
     accelerate launch --config_file examples/train/accelerate/fsdp2.yaml examples/train/train_xwam.py --recipe robocasa_paper …
-    python examples/train/train_xwam.py --dataset demonstrations --base embedded --output out --tiny
+    python examples/train/train_xwam.py --dataset demonstrations --base untrained --output out --tiny
 
 Several data sets, each with its share of the samples: --dataset user/kitchen 3 --dataset user/table 1. Started again with the same
 options, a run goes on where it stopped. Every value of the recipe can be overridden: see --help.
@@ -37,7 +37,8 @@ from xwam.training.trainer import Trainer
 from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles, validation_batches
 from xwam.training.validation import evaluate
 
-EMBEDDED = "embedded"  # the tiny model for the embedded world, with random weights
+EMBEDDED = "embedded"  # the small trained model that comes with the package, for the embedded world
+UNTRAINED = "untrained"  # a tiny model for the same world, with random weights: to train from nothing, and to try
 TINY = {
     "steps": 2, "batch_size": 1, "accumulation": 1, "num_workers": 0, "warmup_steps": 0, "precision": "no", "log_interval": 1,
     "tracker": "none",
@@ -47,7 +48,7 @@ TINY = {
 def main() -> int:
     """Parse, train, publish."""
     args = parse()
-    recipe = get_recipe(args.recipe or ("embedded" if args.base == EMBEDDED else "robocasa"))
+    recipe = get_recipe(args.recipe or ("embedded" if args.base in (EMBEDDED, UNTRAINED) else "robocasa"))
     config = (replace(recipe, **TINY) if args.tiny else recipe).overridden(args)
     accelerator = make_accelerator(config, args.output)
     logging.basicConfig(
@@ -149,7 +150,7 @@ def encoded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acce
 def load_base(base: str) -> XWAMPolicyPipeline:
     """The pipeline to begin with, its weights in float32."""
     return (
-        create_embedded_pipeline(XWAMPolicyPipeline) if base == EMBEDDED else XWAMPolicyPipeline.from_pretrained(base)
+        create_embedded_pipeline(XWAMPolicyPipeline) if base == UNTRAINED else XWAMPolicyPipeline.from_pretrained(base)
     )
 
 
@@ -169,9 +170,13 @@ def parse() -> argparse.Namespace:
     add("--robot", help="JSON file or name of the robot; else what the data set or the base says")
     add("--map", help="JSON file that says where the data set has states, commands and cameras")
     add("--rows_per_command", type=int, default=1, help="rows from one command to the next (1)")
-    add("--base", required=True, help=f"pipeline to begin with: folder, hub id or {EMBEDDED!r}")
+    add("--base", required=True, help=f"pipeline to begin with: folder, hub id, {EMBEDDED!r} or {UNTRAINED!r}")
     add("--output", type=Path, required=True, help="folder of the run")
-    add("--recipe", choices=sorted(RECIPES), help="configuration to begin with: robocasa, or embedded with that base")
+    add(
+        "--recipe",
+        choices=sorted(RECIPES),
+        help="configuration to begin with: robocasa, or embedded with a base of that world",
+    )
     add("--resume", default="auto", help="auto, never, or a checkpoint (auto)")
     add("--validation_episodes", type=int, default=8, help="held out of each data set, at most a fifth (8)")
     add("--validation_clips", type=int, default=16, help="windows of them that are validated on (16)")

@@ -44,7 +44,8 @@ from xwam.training.trainer import BEST, Trainer
 from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles, validation_batches
 from xwam.training.validation import evaluate
 
-EMBEDDED = "embedded"  # the tiny model for the embedded world, with random weights
+EMBEDDED = "embedded"  # the small trained model that comes with the package, for the embedded world
+UNTRAINED = "untrained"  # a tiny model for the same world, with random weights: to try
 TINY = {
     "steps": 2, "batch_size": 1, "accumulation": 1, "num_workers": 0, "warmup_steps": 0, "precision": "no", "log_interval": 1,
     "tracker": "none",
@@ -147,7 +148,7 @@ def encoded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acce
 
 def put_on_base(args: argparse.Namespace, robot: RobotSpec, accelerator: Accelerator) -> XWAMPolicyPipeline:
     """The base, frozen and so in bfloat16 or fewer bits, with a new robot or one that is trained further."""
-    if args.base == EMBEDDED:
+    if args.base == UNTRAINED:
         pipeline = create_embedded_pipeline(XWAMPolicyPipeline)
     else:
         few_bits = {"quantization_config": quantization(args.quantize)} if args.quantize else {}
@@ -170,7 +171,7 @@ def put_on_base(args: argparse.Namespace, robot: RobotSpec, accelerator: Acceler
 
 def card(args: argparse.Namespace, config: TrainConfig, training_data: str) -> ModelCard:
     """What the model card says."""
-    is_published = args.base != EMBEDDED and not Path(args.base).is_dir()
+    is_published = args.base not in (EMBEDDED, UNTRAINED) and not Path(args.base).is_dir()
     return ModelCard(
         license=args.license,
         base_model=args.base if is_published else None,
@@ -187,7 +188,7 @@ def parse() -> argparse.Namespace:
     add("--robot", help="JSON file or name of the robot; else what the data set says")
     add("--map", help="JSON file that says where the data set has states, commands and cameras")
     add("--rows_per_command", type=int, default=1, help="rows from one command to the next (1)")
-    add("--base", required=True, help=f"base: folder, hub id or {EMBEDDED!r}")
+    add("--base", required=True, help=f"base: folder, hub id, {EMBEDDED!r} or {UNTRAINED!r}")
     add("--output", type=Path, required=True, help="folder of the run")
     add("--resume", default="auto", help="auto, never, or a checkpoint (auto)")
     add("--continue_from", help="folder or hub id of a robot to train further")
@@ -207,8 +208,8 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if bool(args.dataset) == bool(args.encoded) or (args.encoded and not args.robot):
         parser.error("say either --dataset, or --encoded and --robot")
-    if args.quantize and args.base == EMBEDDED:
-        parser.error("--quantize needs a base in a folder or on the hub")
+    if args.quantize and args.base == UNTRAINED:
+        parser.error("--quantize needs a base that is loaded, not one that is made here")
     return args
 
 

@@ -166,8 +166,10 @@ def recorded(tmp_path_factory) -> Path:
     return folder
 
 
-def test_from_a_data_set_and_a_model_to_a_table(recorded, tmp_path, capsys):
-    words = [str(recorded / "data"), "--model", str(recorded / "model"), "--output", str(tmp_path), "--windows", "2"]
+@pytest.mark.parametrize("model", ["in a folder", "embedded"])
+def test_from_a_data_set_and_a_model_to_a_table(model, recorded, tmp_path, capsys):
+    model = str(recorded / "model") if model == "in a folder" else model
+    words = [str(recorded / "data"), "--model", model, "--output", str(tmp_path), "--windows", "2"]
     words += ["--stride", "1", "--steps", "2", "--action-steps", "1", "--given-actions"]
     assert imagine.main(words) == 0
     said = capsys.readouterr().out

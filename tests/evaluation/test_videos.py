@@ -29,6 +29,7 @@ class Dreaming(StillPolicy):
 
     uses_images = True
     length = 32
+    size = 128, 160
 
     def reset(self, seed):
         self.count = -1
@@ -40,7 +41,7 @@ class Dreaming(StillPolicy):
 
     def imagine(self):
         grey = 10 + 80 * self.count + 8 * np.arange(9, dtype=np.uint8)
-        return np.broadcast_to(grey[None, :, None, None, None], (3, 9, 128, 160, 3))
+        return np.broadcast_to(grey[None, :, None, None, None], (3, 9, *self.size, 3))
 
 
 def _frames(path):
@@ -83,6 +84,17 @@ def test_the_reality_beside_a_dream_is_cropped_as_the_model_sees_it(world):
     view = np.zeros((128, 160, 3), np.uint8)
     view[3:124, 4:156] = 200
     assert videos._as_the_model_sees(view, world.robot).min() == 200
+
+
+@pytest.mark.parametrize("size", [(64, 80), (96, 144)])
+def test_a_dream_of_another_size_is_shown_as_large_as_reality(world, tmp_path, size):
+    policy = Dreaming(world.robot)
+    policy.size = size
+    run_episode(world, policy, seed=0, watchers=[Film(tmp_path / "film.mp4", world.robot, policy)])
+    frames = _frames(tmp_path / "film.mp4")
+    assert frames.shape[1:] == (3 * videos.LINE + 2 * 128, 3 * 160, 3)
+    dream = frames[3, -videos.LINE - 120 : -videos.LINE - 8, :, 0].astype(int)
+    np.testing.assert_allclose(dream, 10 + 8 * 3, atol=4)
 
 
 def test_a_pipeline_dreams_in_the_film(world, tmp_path):

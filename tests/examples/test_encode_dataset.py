@@ -47,7 +47,7 @@ def run(monkeypatch, name: str, *words: str | Path) -> None:
 
 def test_what_was_encoded_ahead_is_trained_on(recording, tmp_path, monkeypatch, capsys):
     encoded, output = tmp_path / "encoded", tmp_path / "run"
-    words = ("--dataset", recording, "--robot", ROBOT.name, "--base", "embedded", "--output", encoded, "--tiny")
+    words = ("--dataset", recording, "--robot", ROBOT.name, "--base", "untrained", "--output", encoded, "--tiny")
     run(monkeypatch, "encode_dataset", *words)
     assert "1 windows × 1 in 1 shards, 1 to go" in capsys.readouterr().out
     data = EncodedDataset(encoded)
@@ -55,7 +55,7 @@ def test_what_was_encoded_ahead_is_trained_on(recording, tmp_path, monkeypatch, 
     assert data.read(0)["depth_mask"].sum() > 0
     run(monkeypatch, "encode_dataset", *words)
     assert "0 to go" in capsys.readouterr().out
-    run(monkeypatch, "train_xwam", "--encoded", encoded, "--base", "embedded", "--output", output, "--tiny")
+    run(monkeypatch, "train_xwam", "--encoded", encoded, "--base", "untrained", "--output", output, "--tiny")
     assert "2 steps; the trained pipeline" in capsys.readouterr().out
     assert (output / "pipeline" / "model_index.json").exists()
 

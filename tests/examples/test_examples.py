@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,8 @@ def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_first_actions_are_printed_and_said_to_be_untrained(tmp_path: Path):
+def test_the_first_actions_are_printed(tmp_path: Path):
     said = run("01_first_actions", tmp_path)
-    assert "UNTRAINED" in said
     assert "32 commands, one every 0.05 s" in said
     assert files_in(tmp_path) == set()
 
@@ -58,7 +58,6 @@ def test_depth_branches_differ_and_a_policy_needs_none(tmp_path: Path):
 def test_a_4d_future_is_written_with_and_without_opengl(rendering: str, tmp_path: Path):
     environment = {} if rendering == "as it is" else {"MUJOCO_GL": "disabled"}
     said = run("02_generate_4d", tmp_path, "--output", "future", **environment)
-    assert "UNTRAINED" in said
     if rendering == "disabled":
         assert "using a recorded observation instead" in said
     assert files_in(tmp_path / "future") == FILES_OF_EXAMPLE["02_generate_4d"]
@@ -67,12 +66,11 @@ def test_a_4d_future_is_written_with_and_without_opengl(rendering: str, tmp_path
     assert len(chunk["commands"]) == 32
     assert len(chunk["commands"][0]) == len(chunk["columns"]) == len(chunk["units"]) == 7
     with Image.open(tmp_path / "future" / "contact_sheet.png") as sheet:
-        assert min(sheet.size) > 6 * 128
+        assert min(sheet.size) > 6 * 128, "what is imagined is shown as large as what was observed"
 
 
 def test_clouds_are_fused_drawn_and_taken_away(tmp_path: Path):
     said = run("03_point_cloud", tmp_path, "--output", "out")
-    assert "UNTRAINED" in said
     assert "depth: Metric: decoded with the depth range that the robot declares." in said
     made = files_in(tmp_path / "out")
     for name in ("dreamt", "came"):
@@ -85,11 +83,11 @@ def test_clouds_are_fused_drawn_and_taken_away(tmp_path: Path):
 
 def test_the_closed_loop_is_filmed_and_counted(tmp_path: Path):
     said = run("04_closed_loop_mujoco", tmp_path, "--output", "loop")
-    assert "UNTRAINED" in said
     assert "scripted: " in said
     assert "\n  success after" in said
-    assert "| 1/1" in said
-    assert "| 0/1" in said
+    expert, policy = said.split("scripted, wrote")[1].split("pipeline, wrote")
+    assert "| 1/1" in expert
+    assert re.search(r"\| [01]/1", policy)
     films = {name for name in files_in(tmp_path / "loop") if name.endswith(".mp4")}
     assert films == {"scripted.mp4", "pipeline.mp4"}
     for name in ("scripted", "pipeline"):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -23,6 +24,7 @@ from tiny_run import new_process_state  # noqa: E402
 
 from xwam.data.writers.lerobot_writer import LeRobotWriter  # noqa: E402
 from xwam.data.writers.recording_format import RecordingFormat  # noqa: E402
+from xwam.pipelines.embedded import create_embedded_pipeline  # noqa: E402
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline  # noqa: E402
 
 ROWS = 37  # five windows
@@ -67,16 +69,21 @@ def launched(tmp_path_factory, recording, robot_file) -> tuple[Path, str]:
 
 def arguments(recording: Path, robot: Path, output: Path, *more: str) -> list[str]:
     return [
-        "--dataset", str(recording), "--robot", str(robot), "--base", "embedded", "--output", str(output), "--tiny",
+        "--dataset", str(recording), "--robot", str(robot), "--base", "untrained", "--output", str(output), "--tiny",
         "--validation_interval", "100", "--ema_decay", "0.9", *more,
     ]  # fmt: skip
 
 
-def run_here(monkeypatch, words: list[str]) -> int:
-    """The script in this process, which has imported everything already."""
+def load_script():
     spec = importlib.util.spec_from_file_location("train_xwam", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def run_here(monkeypatch, words: list[str]) -> int:
+    """The script in this process, which has imported everything already."""
+    script = load_script()
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
     new_process_state()
     return script.main()
@@ -113,9 +120,17 @@ def test_the_run_goes_on_and_is_published(launched, recording, robot_file, monke
     assert again.robot_processor.spec.to_dict() == json.loads((output / "robot.json").read_text())
 
 
+def test_embedded_is_the_trained_base_and_untrained_the_random_one():
+    script, trained = load_script(), XWAMPolicyPipeline.from_pretrained("embedded")
+    for base, expected in (("embedded", trained), ("untrained", create_embedded_pipeline(XWAMPolicyPipeline))):
+        weights = script.load_base(base).transformer.state_dict()
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+        assert all(torch.equal(weights[name], own) for name, own in expected.transformer.state_dict().items())
+
+
 def test_what_cannot_be_is_one_sentence(recording, robot_file, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        run_here(monkeypatch, ["--base", "embedded", "--output", str(tmp_path)])
+        run_here(monkeypatch, ["--base", "untrained", "--output", str(tmp_path)])
     assert "say either --dataset, once or more, or --encoded" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`steps` must be at least 1"):
         run_here(monkeypatch, arguments(recording, robot_file, tmp_path, "--steps", "0"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xwam.export.images import UNKNOWN_COLOUR, colour_depth, contact_sheet, write_image
+from xwam.export.images import UNKNOWN_COLOUR, colour_depth, contact_sheet, resize_frames, write_image
 
 
 def _views(seed: int, shape: tuple[int, ...] = (3, 16, 20, 3)) -> np.ndarray:
@@ -29,6 +29,15 @@ def test_an_image_comes_back_exactly(tmp_path):
 def test_what_is_no_image_is_refused(tmp_path, image, name, message):
     with pytest.raises(ValueError, match=message):
         write_image(tmp_path / name, image)
+
+
+def test_frames_are_resized_one_by_one_and_left_alone_where_they_fit():
+    frames = _views(1, (2, 3, 16, 20, 3))
+    assert resize_frames(frames, (16, 20)) is frames
+    larger = resize_frames(frames, (32, 60))
+    assert (larger.shape, larger.dtype) == ((2, 3, 32, 60, 3), np.uint8)
+    alone = Image.fromarray(frames[1, 2]).resize((60, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(larger[1, 2], np.asarray(alone))
 
 
 def test_near_is_brighter_than_far_and_the_ends_are_the_map_s_ends():

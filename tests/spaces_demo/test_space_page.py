@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from xwam import XWAM4DPipeline, create_embedded_pipeline, load_future
+from xwam import XWAM4DPipeline, load_future
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = (
@@ -139,7 +139,7 @@ def wait_until(condition, what: str, seconds: float = PATIENCE / 1000):
 def test_every_panel_fills_and_actions_come_first(visitor, pictures, capsys):
     page, load = visitor.page, os.getloadavg()[0] / (os.cpu_count() or 1)
     visitor.wait_for_views()
-    assert "untrained" in page.locator("#head").inner_text()
+    assert "small model that comes with the package" in page.locator("#head").inner_text()
     page.wait_for_function("document.querySelector('textarea, input[type=text]') !== null")
     page.screenshot(path=pictures / "1_opened.png", full_page=True)
     page.click("#imagine")
@@ -181,7 +181,7 @@ def downloaded(page: Page, folder: Path):
 @pytest.fixture(scope="module")
 def alone():
     """The future that the library itself gives for the page's first scene."""
-    pipe = create_embedded_pipeline(XWAM4DPipeline)
+    pipe = XWAM4DPipeline.from_pretrained("embedded")
     pipe.set_progress_bar_config(disable=True)
     seen = scenes.look(
         scenes.Scene(next((n for n in scenes.tasks().values() if n == scenes.DEFAULT_TASK), scenes.RECORDED), 5)

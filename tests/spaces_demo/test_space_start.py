@@ -31,6 +31,11 @@ def test_a_model_that_is_not_there_is_said_in_one_line(capsys, tmp_path):
     assert "cannot load '/there/is/none'" in told(capsys, "--model", "/there/is/none")
 
 
+def test_an_installation_without_weights_is_said_in_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("xwam.checkpoints.sources.EMBEDDED_FOLDER", tmp_path)
+    assert "cannot load 'embedded': This installation of xwam lacks the trained weights" in told(capsys)
+
+
 def test_a_port_in_use_is_said_in_one_line(capsys, monkeypatch):
     with gr.Blocks(analytics_enabled=False) as page:
         pass
@@ -71,9 +76,9 @@ def through_pickle(*, duration):
 def test_a_question_reaches_a_worker_of_zero_gpu(monkeypatch):
     monkeypatch.setattr(zero_gpu, "spaces", SimpleNamespace(GPU=through_pickle))
     monkeypatch.setattr(dreams, "dream", zero_gpu.on_gpu(dreams.dream))
-    spec = dreams.load(None)
+    spec = dreams.load(app.MODEL)
     with gr.Blocks():
-        page = interface.build(spec, {"recorded": scenes.RECORDED}, (1, 1), 10, is_untrained=True)
+        page = interface.build(spec, {"recorded": scenes.RECORDED}, (1, 1), 10, is_small=True)
     asked = ("scene", scenes.RECORDED, 0, "lift the cube", 1, 1, 0, "{}", None)
     *_, last = handlers.Handlers(spec, page).imagine(*asked)
     assert last[page.visit].future.num_frames == spec.num_frames

@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--policy",
         required=True,
-        help="scripted, still, random, replay:FOLDER, mean:FOLDER, bc:FOLDER, or a pipeline's folder or hub id",
+        help="scripted, still, random, replay:FOLDER, mean:FOLDER, bc:FOLDER, embedded, or a pipeline's folder or hub id",
     )
     add("--episodes", type=int, default=20, help="episodes in every environment (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="seed of the first episode; each further one adds 1 (default: 0)")

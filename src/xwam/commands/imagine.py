@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", help="folder, or dataset on the hub: user/name")
-    add("--model", required=True, help="a pipeline's folder or hub id; the data set must be of its robot")
+    add("--model", required=True, help="embedded, or a pipeline's folder or hub id; the data set must be of its robot")
     add("--output", type=Path, required=True, help=f"folder of {PREDICTIONS}/ and {TRUTH}/")
     add("--map", type=Path, metavar="FILE", help="JSON file that says where columns and cameras are")
     add("--windows", type=int, metavar="N", help="so many, evenly over the data set (default: all)")

@@ -1,6 +1,6 @@
 """Policies by what a person types.
 
-`scripted`, `still`, `random`, `replay:FOLDER`, `mean:FOLDER`, `bc:FOLDER`, or a pipeline's folder or hub id.
+`scripted`, `still`, `random`, `replay:FOLDER`, `mean:FOLDER`, `bc:FOLDER`, `embedded`, or a pipeline's folder or hub id.
 """
 
 import importlib
@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xwam.checkpoints.sources import EMBEDDED, local_folder
 from xwam.envs.base import Environment
 from xwam.policies.base import Policy
 from xwam.policies.baselines import RandomPolicy, StillPolicy
@@ -132,13 +133,13 @@ class PolicyChoice:
                 )
 
     def _check_pipeline(self) -> None:
-        folder = Path(self.text)
-        if folder.is_dir():
+        folder = local_folder(self.text)
+        if folder is not None:
             if not (folder / "model_index.json").is_file():
                 raise ValueError(f"{folder} is no pipeline folder: it holds no model_index.json.")
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", self.text):
             raise ValueError(
-                f"There is no policy {self.text!r}: it is none of {list(BASELINES)}, begins with none of "
+                f"There is no policy {self.text!r}: it is none of {[*BASELINES, EMBEDDED]}, begins with none of "
                 f"{[REPLAY, *FITTED]}, and is neither a folder nor a hub id such as 'user/model'."
             )
 

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from xwam.export.images import resize_frames
 from xwam.export.video import write_video
 from xwam.policies.base import Policy
 from xwam.policies.closed_loop import EpisodeOutcome
@@ -34,7 +35,7 @@ class Film:
     """A watcher that films an episode at the rate of the model's frames: one picture every `actions_per_frame` commands.
 
     With dreams, pictures are taken at the model's own instants, counted from each inference, so that both rows always show
-    the same instant; where `num_executed` is not a multiple of `actions_per_frame`, the last interval of a chunk is shorter.
+    the same instant, at the size of the robot's own images; where `num_executed` is not a multiple of `actions_per_frame`, the last interval of a chunk is shorter.
 
     Args:
         path (`Path`): Video to write when the episode ends, `.mp4`.
@@ -88,7 +89,9 @@ class Film:
             frame = min(index_in_chunk // self._robot.actions_per_frame, self._dream.shape[1] - 1)
             rows = {
                 "seen": [_as_the_model_sees(view, self._robot) for view in views],
-                f"imagined {index_in_chunk} commands before": [*self._dream[:, frame]],
+                f"imagined {index_in_chunk} commands before": [
+                    *resize_frames(self._dream[:, frame], self._robot.image_size)
+                ],
             }
         self._pictures.append(_page(rows, f"{step * self._period:5.2f} s  {observation.instruction}"))
 

@@ -35,6 +35,23 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(temporary)
 
 
+def resize_frames(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Frames at another size, so that those of a model can stand beside those of a camera.
+
+    Args:
+        frames (`np.ndarray` of shape `(..., h, w, 3)`): RGB `uint8`.
+        size (`tuple[int, int]`): Rows and columns (H, W).
+
+    Returns:
+        `np.ndarray` of shape `(..., H, W, 3)`: RGB `uint8`; `frames` itself where it has that size.
+    """
+    if frames.shape[-3:-1] == tuple(size):
+        return frames
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    pictures = [np.asarray(Image.fromarray(own).resize(size[::-1], Image.Resampling.BILINEAR)) for own in flat]
+    return np.stack(pictures).reshape(*frames.shape[:-3], *size, 3)
+
+
 def colour_depth(
     depth: np.ndarray, *, near: float | None = None, far: float | None = None, colour_map: str = "viridis_r"
 ) -> np.ndarray:

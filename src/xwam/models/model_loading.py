@@ -11,6 +11,7 @@ import torch
 
 from xwam.checkpoints.hub import fetch_snapshot
 from xwam.checkpoints.safetensors_check import TensorInfo, check_safetensors, compare_tensors
+from xwam.checkpoints.sources import local_folder
 from xwam.checkpoints.verification import verify_component
 
 _STEM = "diffusion_pytorch_model"
@@ -37,10 +38,10 @@ class CheckedLoadingMixin:
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, *, subfolder: str | None = None, **kwargs: Any
     ) -> Self:
-        """Load from a folder or from the Hugging Face Hub; safetensors only.
+        """Load from this package, from a folder or from the Hugging Face Hub; safetensors only.
 
         Args:
-            pretrained_model_name_or_path (`str` or `Path`): Folder or hub id.
+            pretrained_model_name_or_path (`str` or `Path`): Folder, hub id or `"embedded"`, as for a pipeline.
             subfolder (`str`, *optional*): Folder of the component in a pipeline's folder, such as `"transformer"`.
             kwargs: Config fields to override, such as `depth_branch="none"`, and the arguments of
                 `diffusers.ModelMixin.from_pretrained`.
@@ -80,8 +81,8 @@ def checked_root(source: str | Path, subfolder: str | None, **options: Any) -> P
     Raises:
         CheckpointError: If the files must not or cannot be loaded.
     """
-    root = Path(source)
-    if not root.is_dir():
+    root = local_folder(source)
+    if root is None:
         patterns = None if subfolder is None else [f"{subfolder}/*", "manifest.json"]
         root = fetch_snapshot(str(source), allow_patterns=patterns, **options)
     folder = root if subfolder is None else root / subfolder

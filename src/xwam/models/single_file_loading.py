@@ -8,6 +8,7 @@ from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from diffusers.loaders.single_file_utils import load_single_file_checkpoint
 
 from xwam.checkpoints.safetensors_check import TensorInfo, check_safetensors, compare_tensors
+from xwam.checkpoints.sources import local_folder
 from xwam.errors import UnsafeFileError
 
 _SUFFIXES = (".safetensors", ".gguf")
@@ -32,7 +33,7 @@ class CheckedSingleFileMixin:
         Args:
             pretrained_model_link_or_path_or_dict (`str`, `Path` or `dict`): A `.safetensors` file, a `.gguf` file together with
                 `quantization_config=GGUFQuantizationConfig(...)`, a link to such a file on the hub, or the tensors.
-            config (`str` or `Path`): Folder or hub id with the `config.json` of the transformer. A file of tensors does not say
+            config (`str` or `Path`): Folder, hub id or `"embedded"` with the `config.json` of the transformer. A file of tensors does not say
                 how many heads there are.
             subfolder (`str`, *optional*): Folder in `config`, such as `"transformer"`.
             dtype (`torch.dtype`, *optional*): Dtype of the weights; what must stay in float32 does.
@@ -57,7 +58,7 @@ class CheckedSingleFileMixin:
         if overrides.get("depth_branch") == "none":
             checkpoint = {name: tensor for name, tensor in checkpoint.items() if not name.startswith("depth_")}
         is_quantized = "quantization_config" in kwargs
-        options = {"config": str(config), "subfolder": subfolder}
+        options = {"config": str(local_folder(config) or config), "subfolder": subfolder}
         _compare(cls, checkpoint, options, overrides, where=where, shapes=not is_quantized)
         model = super().from_single_file(checkpoint, dtype=dtype, **options, **kwargs)  # type: ignore[misc]
         if not is_quantized:

@@ -1,4 +1,4 @@
-"""The embedded default: a tiny X-WAM of real components for the embedded robot world."""
+"""A tiny X-WAM of real components with random weights, for tests, benchmarks and training from nothing in the embedded world."""
 
 from typing import TypeVar
 
@@ -26,7 +26,9 @@ AnyPipeline = TypeVar("AnyPipeline", bound=XWAMPipeline)
 def create_embedded_pipeline(
     pipeline_class: type[AnyPipeline], *, seed: int = 0, depth_branch: str = "interleaved"
 ) -> AnyPipeline:
-    """Build the embedded pipeline with random weights: everything is real but the training.
+    """Build a tiny pipeline for the embedded world with random weights: everything is real but the training.
+
+    It answers with noise. The trained one that comes with this package is `from_pretrained("embedded")`.
 
     Args:
         pipeline_class (`type`): `XWAMPolicyPipeline` or `XWAM4DPipeline`.

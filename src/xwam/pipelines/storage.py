@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 
 from xwam.checkpoints.hub import fetch_snapshot
 from xwam.checkpoints.manifest import write_manifest
+from xwam.checkpoints.sources import EMBEDDED_FOLDER, local_folder
 from xwam.checkpoints.verification import MODEL_INDEX_NAME, verify_folder
 from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
@@ -37,15 +38,17 @@ class PipelineStorage(DiffusionPipeline):
         local_files_only: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """Load a pipeline from a folder or from the Hugging Face Hub.
+        """Load a pipeline from this package, from a folder or from the Hugging Face Hub.
 
         The folder is checked before anything in it is used: pickles and code are refused, every file is compared with the
         checkpoint's manifest.
 
         Args:
-            pretrained_model_name_or_path (`str` or `Path`): Folder or hub id.
+            pretrained_model_name_or_path (`str` or `Path`): Folder or hub id, or `"embedded"`: the small trained pipeline that
+                comes with this package, for the robot `mujoco_panda`. A folder of that name is `"./embedded"`.
             dtype (`torch.dtype` or `dict`, *optional*): Dtype of transformer and text encoder; the VAE and what must stay in
-                float32 do. By component with a dictionary.
+                float32 do. By component with a dictionary. Where not given, a transformer comes in float32 and a text encoder as
+                it is stored; all of `"embedded"` comes in float32, as it was trained.
             load_depth (`bool`, *optional*, defaults to `True`): Load the interleaved depth branch, which the policy does not
                 need. The branches `"sequence"` and `"channel"` are always loaded: their depth is denoised with the rest.
             verify_hashes (`bool`, *optional*, defaults to `True`): Compare the hash of every file, else only its size.
@@ -67,8 +70,8 @@ class PipelineStorage(DiffusionPipeline):
                 "`load_depth=False` and `quantization_config` cannot be combined: load with depth, or without it in full."
             )
         passed = [name for name in cls._component_names() if name in kwargs]
-        folder = Path(pretrained_model_name_or_path)
-        if folder.is_dir():
+        folder = local_folder(pretrained_model_name_or_path)
+        if folder is not None:
             if not (folder / MODEL_INDEX_NAME).is_file():
                 raise CheckpointError(f"{folder} is no pipeline folder: it holds no {MODEL_INDEX_NAME}.")
             verify_folder(folder, hashes=verify_hashes, passed=passed)
@@ -77,6 +80,8 @@ class PipelineStorage(DiffusionPipeline):
                 str(pretrained_model_name_or_path), revision=revision, token=token, cache_dir=cache_dir,
                 local_files_only=local_files_only, passed=passed, hashes=verify_hashes,
             )  # fmt: skip
+        if dtype is None and folder == EMBEDDED_FOLDER:
+            dtype = torch.float32  # it is stored in bfloat16 to be small
         if isinstance(dtype, torch.dtype):
             dtype = {"default": dtype, "vae": torch.float32}
         with folder_is_verified(folder):

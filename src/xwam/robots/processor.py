@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin
 
+from xwam.checkpoints.sources import local_folder
 from xwam.errors import CheckpointConfigError
 from xwam.robots.actions import channels_to_commands, check_rows, commands_to_channels, read_commands
 from xwam.robots.calibration import view_intrinsics, view_poses
@@ -63,17 +64,18 @@ class RobotProcessor(ConfigMixin):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, subfolder: str | None = None, **kwargs: Any
     ) -> Self:
-        """Load from a folder or the Hub.
+        """Load from this package, from a folder or from the Hub.
 
         Args:
-            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder or Hub id.
+            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder, Hub id or `"embedded"`, as for a pipeline.
             subfolder (`str`, *optional*): Folder inside it, such as `"robot_processor"`.
             kwargs (`Any`): Passed to `ConfigMixin.load_config`, such as `revision` and `token`.
 
         Raises:
             CheckpointConfigError: If the file holds anything but a valid robot.
         """
-        config = cls.load_config(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
+        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
+        config = cls.load_config(source, subfolder=subfolder, **kwargs)
         assert isinstance(config, dict), "no further values were asked for"
         public = sorted(name for name in config if not name.startswith("_"))
         kind = config.get("_class_name", cls.__name__)
