@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 
 from xwam.checkpoints.hub import fetch_snapshot
 from xwam.checkpoints.manifest import write_manifest
+from xwam.checkpoints.origins import forget_origins
 from xwam.checkpoints.sources import EMBEDDED_FOLDER, local_folder
 from xwam.checkpoints.verification import MODEL_INDEX_NAME, verify_folder
 from xwam.errors import CheckpointError
@@ -124,6 +125,7 @@ class PipelineStorage(DiffusionPipeline):
             self.push_to_hub(card=card, **kwargs)
             kwargs = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
         super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+        forget_origins(Path(save_directory), self.components)
         path = Path(save_directory) / MODEL_CARD_NAME
         if card is not None or not path.exists():
             path.write_text(render_model_card(self.components, card or ModelCard()), encoding="utf-8")
