@@ -30,7 +30,7 @@ NUM_EXECUTED = 16  # commands of a chunk before the policy looks again, as there
 SHOWN_FRAMES = (0, 2, 4, 6, 8)
 CELL = (96, 120)  # rows and columns of one picture in the sheet
 SHOWN_CAMERAS = {"robot0_agentview_left": "left", "robot0_eye_in_hand": "wrist"}
-COLOURS = 128  # of the film
+COLOURS = 64  # of the film
 JPEG_QUALITY = 88
 
 
