@@ -55,6 +55,7 @@ EXTRAS = {
         "torchmetrics>=1.4",
         "playwright>=1.45",
         "psutil>=5.9",
+        "setuptools>=77",
     ],
 }
 EXTRAS["demo"] = ["gradio>=6", *EXTRAS["export"], *EXTRAS["metrics"]]

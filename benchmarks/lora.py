@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 LP_NUM_THREADS=1 python benchmarks/lora.py --work DIR --output benchmarks/results
 
-The base is the embedded default, trained on the embedded robot: three cameras, tool poses, raw commands. The second robot is that of
-examples/09_your_robot.py in the same world: two cameras of other names, joints for state and command, vectors of 8 instead of 16 and 14.
+The base is the tiny untrained pipeline, first trained on the embedded robot: three cameras, tool poses, raw commands. The second robot
+is that of examples/09_your_robot.py in the same world: two cameras of other names, joints for state and command, vectors of 8 instead
+of 16 and 14.
 Every stage is skipped once it is done. The losses are those of held-out episodes at fixed noise.
 """
 
@@ -132,7 +133,7 @@ def train(
 
 
 def train_base(work: Path) -> list[dict[str, float]]:
-    """The embedded default on its own robot."""
+    """Train the tiny untrained pipeline on its own robot."""
     pipeline = create_embedded_pipeline(XWAM4DPipeline)
     fitted, held_out = split(work, "first", get_robot("mujoco_panda"))
     data = encoded(work, "first", pipeline, fitted)

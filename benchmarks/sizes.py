@@ -76,7 +76,7 @@ def build_pipeline(name: str, device: torch.device | str, dtype: torch.dtype, se
     """A pipeline of one size with random weights, deployed as `from_pretrained(..., dtype=dtype)` deploys trained ones.
 
     Args:
-        name (`str`): One of `SIZE_NAMES`; `"tiny"` is the embedded default.
+        name (`str`): One of `SIZE_NAMES`; `"tiny"` is the tiny untrained pipeline.
         device (`torch.device` or `str`): Where the weights shall live; on `"meta"` they need no memory.
         dtype (`torch.dtype`): Of transformer and text encoder; the VAE and what must stay in float32 do.
         seed (`int`, *optional*, defaults to `0`): Seed of the weights.

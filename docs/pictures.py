@@ -31,6 +31,7 @@ SHOWN_FRAMES = (0, 2, 4, 6, 8)
 CELL = (96, 120)  # rows and columns of one picture in the sheet
 SHOWN_CAMERAS = {"robot0_agentview_left": "left", "robot0_eye_in_hand": "wrist"}
 COLOURS = 64  # of the film
+MAX_BYTES = 3_000_000  # of it, so that the README opens at once
 JPEG_QUALITY = 88
 
 
@@ -69,17 +70,26 @@ def film(pipe: XWAM4DPipeline, task: str, seed: int) -> list[Image.Image]:
 
 
 def write_gif(path: Path, pictures: list[Image.Image], seconds: float) -> None:
-    """A film that plays where Markdown is shown."""
-    palette = Image.fromarray(np.concatenate([np.asarray(own)[::2, ::2] for own in pictures[::8]])).quantize(COLOURS)
+    """A film that plays where Markdown is shown.
+
+    Raises:
+        ValueError: If it would be too large; what was there stays.
+    """
+    some = pictures[:: max(1, len(pictures) // 16)]
+    palette = Image.fromarray(np.concatenate([np.asarray(own)[::2, ::2] for own in some])).quantize(COLOURS)
     plain = [own.quantize(palette=palette, dither=Image.Dither.NONE) for own in pictures]
     with replacing(path) as temporary:
         plain[0].save(temporary, save_all=True, append_images=plain[1:], duration=round(1000 * seconds), loop=0)
+        if (size := temporary.stat().st_size) > MAX_BYTES:
+            raise ValueError(
+                f"{path} must have at most {MAX_BYTES:,} bytes, but would have {size:,}: show fewer tasks."
+            )
 
 
 def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the same robot")
     parser.add_argument(
         "--tasks", nargs="+", default=TASKS, help="tasks of the film; the first one is dreamt of in the sheet"
     )
@@ -96,7 +106,7 @@ def main() -> None:
     pictures = [picture for task in args.tasks for picture in film(pipe, task, args.seed)]
     path = args.output / "closed_loop.gif"
     write_gif(path, pictures, spec.control_period * spec.actions_per_frame)
-    print(f"{path}: {len(pictures)} pictures, {path.stat().st_size / 2**20:.1f} MB")
+    print(f"{path}: {len(pictures)} pictures, {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

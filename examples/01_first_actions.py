@@ -5,7 +5,8 @@ What you learn: what an `Observation` holds, what an `ActionChunk` holds, and wh
 Usage:
     python examples/01_first_actions.py [--model PATH_OR_HUB_ID] [--seed 0]
 
-Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the package.
+Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes
+with the package.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from xwam import XWAMPolicyPipeline, load_recorded_observation
 def main() -> None:
     """Print one chunk of commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
     args = parser.parse_args()

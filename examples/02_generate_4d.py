@@ -72,7 +72,7 @@ def write_future(output: Path, observation: Observation, future: XWAM4DOutput, s
 def main() -> None:
     """Write the observation, the imagined future and the actions into a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene and of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")

@@ -77,7 +77,7 @@ def draw(path: Path, rows: dict[str, Sequence[PointCloud]], frame_period: float)
 def main() -> None:
     """Write the dreamt future, the one that came, and a picture of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
     parser.add_argument("--output", type=Path, default=Path("cloud_output"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene and of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")

@@ -38,7 +38,7 @@ def load_policy(model: str, device: str, *, tiny: bool) -> PipelinePolicy:
 def main() -> None:
     """Film one episode of each policy, then evaluate both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded", help="folder or hub id of an X-WAM for the embedded robot")
+    parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
     parser.add_argument("--task", default="lift_cube", help="a task of the embedded world")
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each policy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

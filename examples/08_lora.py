@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xwam import RobotSpec, XWAMPolicyPipeline, get_robot, load_recorded_observation
+from xwam import RobotSpec, XWAMPolicyPipeline, load_recorded_observation
 from xwam.data.dataset_map import CameraMap, DatasetMap
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.open import open_dataset
@@ -36,12 +36,11 @@ NAMES = {
 }  # the second robot's cameras: the recording's
 
 
-def second_robot() -> tuple[RobotSpec, DatasetMap]:
-    """A robot of two cameras, and where its recording keeps what it needs."""
-    recorded = get_robot("mujoco_panda")
+def second_robot(recorded: RobotSpec) -> tuple[RobotSpec, DatasetMap]:
+    """A robot of two cameras, and where a recording of another keeps what it needs."""
     cameras = {camera.name: camera for camera in recorded.cameras}
     renamed = tuple(replace(cameras[theirs], name=own) for own, theirs in NAMES.items())
-    sizes = {"state_dim": 8, "action_dim": 7, "num_frames": 5, "image_size": (64, 80)}
+    sizes = {"state_dim": 8, "action_dim": 7, "num_frames": 5}
     robot = replace(recorded, name="second_panda", cameras=renamed, **sizes)
     features = {own: f"observation.images.{theirs}" for own, theirs in NAMES.items()}
     own = tuple(CameraMap(name, image, f"{image}_depth") for name, image in features.items())
@@ -78,14 +77,14 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="one episode and two steps, to see that it runs")
     args = parser.parse_args()
 
-    # 1. A recording of the second robot, and its quantiles.
+    # 1. A base, a recording of the second robot, and its quantiles.
+    pipe = XWAMPolicyPipeline.from_pretrained("embedded")
     recording = args.output / "recording"
     record_demonstrations(recording, [Recipe("mujoco/lift_cube")], episodes=1 if args.tiny else 6)
-    robot, where = second_robot()
+    robot, where = second_robot(pipe.robot_processor.spec)
     robot, _ = compute_quantiles([open_dataset(recording, robot, map=where)], robot, widen=True)
 
     # 2. The robot on the base: new networks for its actions and states, LoRA layers in the blocks.
-    pipe = XWAMPolicyPipeline.from_pretrained("embedded")
     before = commands_of(pipe)
     print(prepare_lora(pipe, robot, LoraSettings(rank=16)))
 

@@ -13,6 +13,7 @@ Without `--base` the base is the embedded default: a small X-WAM that was traine
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,6 @@ ROBOT = RobotSpec(
     action_slots=tuple(range(8)),
     state_dim=8,
     action_dim=8,
-    image_size=(64, 80),  # what the model sees: the size that the base was trained at
 )
 
 
@@ -77,14 +77,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("dataset", "robot", "map"):
         parser.add_argument(f"--{name}", help="see above")
-    parser.add_argument("--base", default="embedded", help="folder or hub id of an X-WAM")
+    parser.add_argument("--base", default="embedded", help="embedded, or a folder or hub id")
     parser.add_argument("--output", type=Path, default=Path("your_robot"), help="folder for all that is made")
     parser.add_argument("--steps", type=int, default=100, help="steps of the first LoRA")
     parser.add_argument("--tiny", action="store_true", help="one episode and two steps, to see that it runs")
     args = parser.parse_args()
 
-    # 1. A recording, and the robot in words that the model understands.
-    robot = RobotSpec.from_dict(json.loads(Path(args.robot).read_text())) if args.robot else ROBOT
+    # 1. A base, a recording, and the robot in words that the model understands.
+    pipe = XWAMPolicyPipeline.from_pretrained(args.base)
+    own = replace(ROBOT, image_size=pipe.robot_processor.spec.image_size)  # of what the model sees
+    robot = RobotSpec.from_dict(json.loads(Path(args.robot).read_text())) if args.robot else own
     source, file = args.dataset or args.output / "recording", args.output / "robot.json"
     if args.dataset is None and not source.exists():
         record(robot, source, episodes=1 if args.tiny else 8)
@@ -100,7 +102,6 @@ def main() -> None:
     print(f"\n{statistics.note} Degenerate: {[channel.name for channel in statistics.degenerate] or 'none'}.")
 
     # 4. A first LoRA: the base stays as it is, the robot's own networks and the LoRA layers learn.
-    pipe = XWAMPolicyPipeline.from_pretrained(args.base)
     print(prepare_lora(pipe, robot, LoraSettings(rank=16)))
     size = {"steps": 2, "batch_size": 1} if args.tiny else {"steps": args.steps, "batch_size": 4}
     config = TrainConfig(**size, learning_rate=1e-3, warmup_steps=0, precision="no", num_workers=0, tracker="none")
@@ -112,9 +113,7 @@ def main() -> None:
 
     trainer = Trainer(config, pipe, batches, args.output / "run", export=robot_export())
     folder = trainer.run().pipeline
-    print(
-        f"trained for {config.steps} steps; the curves: {args.output / 'run' / 'metrics.jsonl'}; the robot: {folder}"
-    )
+    print(f"trained for {config.steps} steps; curves: {args.output / 'run' / 'metrics.jsonl'}; the robot: {folder}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Usage:
     python spaces_demo/app.py [--model PATH_OR_HUB_ID] [--host 127.0.0.1] [--port 7860]
 
 Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
-package. On a Space, write your model's id into `MODEL`.
+package. On a Space with a model of your own, write its id into `MODEL`.
 """
 
 import zero_gpu  # noqa: F401, I001  before anything that imports torch
@@ -40,7 +40,7 @@ def make_app(model: str = MODEL) -> gr.Blocks:
     spec = dreams.load(model)
     tasks = scenes.tasks() if spec.name == scenes.ROBOT else {}
     with gr.Blocks(title=interface.TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEANING) as app:
-        page = interface.build(spec, tasks, dreams.default_steps(), dreams.MAX_STEPS, is_small=model == EMBEDDED)
+        page = interface.build(spec, tasks, dreams.default_steps(), dreams.MAX_STEPS, is_embedded=model == EMBEDDED)
         _wire_question(app, page, Handlers(spec, page))
         _wire_answer(page, Handlers(spec, page))
     return app.queue(max_size=MAX_WAITING)
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments (`Sequence[str]`, *optional*): What follows the program's name; the process's own by default.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=MODEL, help="folder or hub id of an X-WAM")
+    parser.add_argument("--model", default=MODEL, help="embedded, or a folder or hub id of an X-WAM")
     parser.add_argument("--host", help="address to listen on; this machine alone where not given, all on a Space")
     parser.add_argument("--port", type=int, help="port; the first free one from 7860 on where not given")
     args = parser.parse_args(arguments)

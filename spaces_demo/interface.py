@@ -18,8 +18,8 @@ VISIT_SECONDS = 3600  # an answer is kept so long after it was last touched
 TITLE = "X-WAM: act now, dream later"
 HEAD = """<h1>Act now, dream later</h1>
 <p>X-WAM looks at a scene once, reads one instruction, and answers with what to do – then with what will be seen.</p>"""
-SMALL = """<div class="note"><b>NOTE:</b> this is the small model that comes with the package. It has learnt some of these tasks, in this
-simulated world; the others are new to it.</div>"""
+EMBEDDED_NOTE = """<div class="note"><b>NOTE:</b> this is the small model that comes with the package. It has learnt
+some of these tasks, in this simulated world; the others are new to it.</div>"""
 WAITING = '<p class="waiting">The actions appear here first, then the dream.</p>'
 UPLOAD_HINT = (
     "One picture per camera, **{width} × {height}** pixels, PNG, JPEG or WebP, straight from the camera: not cropped."
@@ -73,7 +73,9 @@ class Page:
         return [*(self.parts[name] for name in names), *self.pair_films, *self.error_plots, *self.pair_plots]
 
 
-def build(spec: RobotSpec, tasks: dict[str, str], steps: tuple[int, int], max_steps: int, *, is_small: bool) -> Page:
+def build(
+    spec: RobotSpec, tasks: dict[str, str], steps: tuple[int, int], max_steps: int, *, is_embedded: bool
+) -> Page:
     """Lay the page out. To be called inside `gr.Blocks`.
 
     Args:
@@ -81,13 +83,13 @@ def build(spec: RobotSpec, tasks: dict[str, str], steps: tuple[int, int], max_st
         tasks (`dict[str, str]`): Names of scenes by what they are called; empty where there are none of this robot.
         steps (`tuple[int, int]`): Default steps of actions and of video.
         max_steps (`int`): Most steps.
-        is_small (`bool`): Whether it is the model of the package, whose limits the page then tells.
+        is_embedded (`bool`): Whether it is the model of the package, whose limits the page then tells.
 
     Returns:
         `Page`: Its parts.
     """
     page = Page()
-    gr.HTML(HEAD + (SMALL if is_small else ""), elem_id="head", padding=False)
+    gr.HTML(HEAD + (EMBEDDED_NOTE if is_embedded else ""), elem_id="head", padding=False)
     with gr.Row(equal_height=False, elem_id="page"):
         with gr.Column(scale=4, min_width=320, elem_id="question"):
             _question(page, spec, tasks, steps, max_steps)

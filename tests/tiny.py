@@ -27,7 +27,7 @@ def make_observation(seed: int = 0, **changes) -> Observation:
 
 
 def make_pipeline(pipeline_class: type[XWAMPipeline], **options) -> XWAMPipeline:
-    """The embedded pipeline without a progress bar."""
+    """The tiny untrained pipeline without a progress bar."""
     pipeline = create_embedded_pipeline(pipeline_class, **options)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -171,10 +171,10 @@ def put_on_base(args: argparse.Namespace, robot: RobotSpec, accelerator: Acceler
 
 def card(args: argparse.Namespace, config: TrainConfig, training_data: str) -> ModelCard:
     """What the model card says."""
-    is_published = args.base not in (EMBEDDED, UNTRAINED) and not Path(args.base).is_dir()
+    can_be_had = args.base == EMBEDDED or not (args.base == UNTRAINED or Path(args.base).is_dir())
     return ModelCard(
         license=args.license,
-        base_model=args.base if is_published else None,
+        base_model=args.base if can_be_had else None,
         training_data=f"{training_data}; {config.steps} steps of {config.batch_size * config.accumulation} windows per process",
     )
 

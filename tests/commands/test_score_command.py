@@ -154,7 +154,7 @@ def test_a_window_that_turns_out_to_be_damaged_leaves_no_report(futures, tmp_pat
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> Path:
-    """An episode of an expert, and the embedded pipeline as a folder."""
+    """An episode of an expert, and the tiny untrained pipeline as a folder."""
     try:
         make_env(PRESS).close()
     except (ImportError, RenderingUnavailableError) as error:

@@ -37,7 +37,7 @@ def reality():
 
 @pytest.fixture(scope="module")
 def comparison():
-    """Of a dream of the embedded pipeline."""
+    """Of a dream of the tiny untrained pipeline."""
     pipeline = make_pipeline(XWAM4DPipeline)
     with make_world() as world:
         observation = world.reset(0)

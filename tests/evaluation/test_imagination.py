@@ -1,11 +1,13 @@
 """Windows of a data set become predictions and truth that can be scored; a run that was stopped goes on."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from memory_reader import MemoryReader, Recording
 from seen_world import as_clip, see
 from tiny import make_pipeline
@@ -105,6 +107,11 @@ def test_other_settings_do_not_mix(pipeline, folder):
     before = _bytes(folder)
     with pytest.raises(ValueError, match="was begun with seed 0, but now it is 1; choose another folder"):
         imagine_windows(pipeline, _windows(), folder, ImagineOptions(seed=1, given_actions=True, **FEW_STEPS))
+    other = XWAM4DPipeline.from_pipe(pipeline, transformer=deepcopy(pipeline.transformer))
+    with torch.no_grad():
+        next(own for name, own in other.transformer.named_parameters() if "depth" in name).add_(1)
+    with pytest.raises(ValueError, match=r"was begun with weights\.transformer '\w+', but now it is"):
+        imagine_windows(other, _windows(), folder, ImagineOptions(given_actions=True, **FEW_STEPS))
     skipping = ClipDataset(_windows().reader, stride=32)
     skipping.shape = replace(skipping.shape, rows_per_command=2)
     with pytest.raises(ValueError, match="was begun with rows_per_command 1, but now it is 2"):

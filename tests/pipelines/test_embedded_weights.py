@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,24 @@ from xwam.envs.recorded import load_recorded_observation
 from xwam.envs.registry import make_env
 from xwam.errors import CheckpointError, CorruptFileError
 from xwam.evaluation.policy_choice import PolicyChoice
+from xwam.export.images import resize_frames
+from xwam.metrics.images import psnr
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
+from xwam.pipelines.embedded import create_embedded_pipeline
+from xwam.pipelines.model_card import UNTOLD
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline
 from xwam.policies.pipeline_policy import PipelinePolicy
 from xwam.robots.processor import RobotProcessor
 
 ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = EMBEDDED_FOLDER / "transformer" / "diffusion_pytorch_model.safetensors"
 MAX_BYTES = 40e6
 FEW = {"num_inference_steps": 3, "num_action_steps": 2}
 LOADERS = {
     "policy": XWAMPolicyPipeline.from_pretrained,
     "4d": XWAM4DPipeline.from_pretrained,
+    "single file": lambda name: XWAMTransformer3DModel.from_single_file(WEIGHTS, config=name, subfolder="transformer"),
     "transformer": lambda name: XWAMTransformer3DModel.from_pretrained(name, subfolder="transformer"),
     "robot": lambda name: RobotProcessor.from_pretrained(name, subfolder="robot_processor"),
     "command": lambda name: PolicyChoice(name).check(("mujoco/lift_cube",)),
@@ -87,7 +94,8 @@ def test_policy_and_world_model_give_the_same_commands(policy, world_model):
 
 def test_the_name_and_the_folder_give_the_same_commands(policy, tmp_path):
     folder = shutil.copytree(EMBEDDED_FOLDER, tmp_path / "copy")
-    again = XWAMPolicyPipeline.from_pretrained(folder, dtype=torch.float32)
+    again = XWAMPolicyPipeline.from_pretrained(folder)
+    assert dtypes(again) == dtypes(policy)
     np.testing.assert_array_equal(answer(again).actions[0].commands, answer(policy).actions[0].commands)
 
 
@@ -101,10 +109,11 @@ def test_parts_are_loaded_by_the_name_too(world_model):
 def test_everything_is_float32_unless_asked(policy, world_model):
     for pipeline in (policy, world_model):
         assert set().union(*dtypes(pipeline).values()) == {torch.float32}
-    halved = dtypes(XWAMPolicyPipeline.from_pretrained(EMBEDDED, dtype=torch.bfloat16))
-    assert torch.bfloat16 in halved["transformer"]
-    assert halved["text_encoder"] == {torch.bfloat16}
-    assert halved["vae"] == {torch.float32}
+    for asked in ({"dtype": torch.bfloat16}, {"torch_dtype": torch.bfloat16}):
+        halved = dtypes(XWAMPolicyPipeline.from_pretrained(EMBEDDED, **asked))
+        assert torch.bfloat16 in halved["transformer"]
+        assert halved["text_encoder"] == {torch.bfloat16}
+    assert dtypes(XWAMPolicyPipeline.from_pretrained(EMBEDDED, dtype=torch.bfloat16))["vae"] == {torch.float32}
 
 
 def test_the_command_line_takes_it_as_a_policy(policy, world):
@@ -115,6 +124,35 @@ def test_the_command_line_takes_it_as_a_policy(policy, world):
     np.testing.assert_array_equal(made.infer(world.reset(0), seed=0).commands, commands)
 
 
+# ---------------------------------------------------------------- what it learnt
+
+
+def test_it_dreams_of_the_scene_that_it_sees(world_model):
+    observation, spec = load_recorded_observation(), world_model.robot_processor.spec
+    frames = answer(world_model).frames[0]
+    untrained = create_embedded_pipeline(XWAM4DPipeline)
+    for view, camera in enumerate(spec.cameras):
+        seen = resize_frames(observation.images[camera.name][None], spec.image_size)[0]
+        assert psnr(frames[view, 0], seen) > 24, "its VAE keeps the picture that it was given"
+        assert psnr(frames[view, -1], seen) > 14, "and what it imagines is still that scene"
+    noise = answer(untrained).frames[0]
+    seen = resize_frames(observation.images[spec.cameras[0].name][None], noise.shape[2:4])[0]
+    assert psnr(noise[0, 0], seen) < 14, "which no untrained one does"
+
+
+def test_the_card_is_about_these_weights():
+    card = (EMBEDDED_FOLDER / "README.md").read_text(encoding="utf-8")
+    assert UNTOLD not in card
+    digest = sha256()
+    for name in files():
+        if name not in ("README.md", "LICENSE", MANIFEST_NAME):
+            digest.update(name.encode() + sha256((EMBEDDED_FOLDER / name).read_bytes()).digest())
+    measured = card.partition("## Measured")[2]
+    assert measured.count(f"model {digest.hexdigest()[:12]}.") == 4
+    for part in ("Closed loop", "Dreams", "Actions", "Forward dynamics", "Latency"):
+        assert f"### {part}" in measured
+
+
 # ---------------------------------------------------------------- what the name means
 
 
@@ -122,13 +160,11 @@ def test_a_folder_of_that_name_does_not_hide_it(policy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = make_pipeline(XWAMPolicyPipeline)
     own.save_pretrained("embedded")
-    trained = policy.robot_processor.spec.image_size
-    assert own.robot_processor.spec.image_size != trained
-    sizes = {
-        name: XWAMPolicyPipeline.from_pretrained(name).robot_processor.spec.image_size
-        for name in ("embedded", "./embedded", Path("embedded"))
-    }
-    assert list(sizes.values()) == [trained, own.robot_processor.spec.image_size, own.robot_processor.spec.image_size]
+    for name, meant in (("embedded", policy), ("./embedded", own), (Path("embedded"), own)):
+        loaded = XWAMPolicyPipeline.from_pretrained(name)
+        tables = [pipeline.text_encoder.state_dict() for pipeline in (loaded, meant)]
+        assert {key: own.shape for key, own in tables[0].items()} == {key: own.shape for key, own in tables[1].items()}
+        assert all(torch.equal(tables[0][key], tables[1][key]) for key in tables[0])
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -168,7 +204,6 @@ def test_it_does_not_tell_where_it_was_made():
 
 
 def test_every_file_is_installed(tmp_path):
-    pytest.importorskip("setuptools")
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

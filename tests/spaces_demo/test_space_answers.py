@@ -112,7 +112,7 @@ def handlers_here():
     """The page's behaviour in this process."""
     spec = dreams.load("embedded")
     with gr.Blocks():
-        page = interface.build(spec, scenes.tasks(), dreams.default_steps(), dreams.MAX_STEPS, is_small=True)
+        page = interface.build(spec, scenes.tasks(), dreams.default_steps(), dreams.MAX_STEPS, is_embedded=True)
     return Handlers(spec, page)
 
 

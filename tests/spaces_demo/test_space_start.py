@@ -78,7 +78,7 @@ def test_a_question_reaches_a_worker_of_zero_gpu(monkeypatch):
     monkeypatch.setattr(dreams, "dream", zero_gpu.on_gpu(dreams.dream))
     spec = dreams.load(app.MODEL)
     with gr.Blocks():
-        page = interface.build(spec, {"recorded": scenes.RECORDED}, (1, 1), 10, is_small=True)
+        page = interface.build(spec, {"recorded": scenes.RECORDED}, (1, 1), 10, is_embedded=True)
     asked = ("scene", scenes.RECORDED, 0, "lift the cube", 1, 1, 0, "{}", None)
     *_, last = handlers.Handlers(spec, page).imagine(*asked)
     assert last[page.visit].future.num_frames == spec.num_frames

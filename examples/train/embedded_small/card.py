@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recipe import EXPERTS, Size
 
+from xwam.checkpoints.sources import EMBEDDED
 from xwam.pipelines.model_card import ModelCard
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 
@@ -36,6 +37,7 @@ def make_card(size: Size, pipeline: XWAM4DPipeline, clocks: Path) -> ModelCard:
             f"{_training(size)}\n\n{_times(clocks)}"
         ),
         license="apache-2.0",
+        source=EMBEDDED,
         tags=("mujoco", "simulation"),
     )
 

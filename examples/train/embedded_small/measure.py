@@ -27,6 +27,7 @@ from recipe import SIZES, Size, open_episodes
 from tqdm import tqdm
 
 from xwam import Policy, XWAM4DPipeline, XWAMPolicyPipeline, make_env
+from xwam.checkpoints.sources import local_folder
 from xwam.evaluation.policy_choice import PolicyChoice
 from xwam.evaluation.provenance import code_version, machine
 from xwam.evaluation.report import make_report
@@ -197,7 +198,7 @@ def _run_stage(plan: Plan, stage: str) -> None:
 def measure_success(plan: Plan) -> dict[str, Any]:
     """Closed loop: every policy on the same seeds and phrasings of every task."""
     policies = {
-        MODEL: str(plan.model),
+        MODEL: str(plan.model.resolve()),  # a bare word would name the model that comes with the package
         CLONE: f"bc:{plan.baseline('bc')}",
         "mean action": f"mean:{plan.baseline('mean')}",
         "random": "random",
@@ -289,7 +290,7 @@ def _write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="folder of the trained pipeline")
+    add("--model", required=True, help="folder of the trained pipeline, or embedded: that of the package")
     add("--data", type=Path, required=True, help="the recipe's recording")
     add("--work", type=Path, required=True, help="where everything is kept; the same folder goes on")
     add("--stages", nargs="+", choices=STAGES, default=STAGES)
@@ -317,7 +318,7 @@ def main() -> int:
         if name not in OWN_AFFAIR and value != parser.get_default(name):
             words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
     stages, card, size = tuple(asked.pop("stages")), asked.pop("card"), SIZES[asked.pop("size")]
-    asked["model"] = asked["model"].resolve()  # a bare word would name a model that comes with the package
+    asked["model"] = local_folder(asked["model"]) or Path(asked["model"])
     cloning = CloningConfig(steps=asked.pop("cloning_steps"))
     plan = Plan(size=size, cloning=cloning, command=" ".join(words), **asked)
     try:

@@ -268,8 +268,9 @@ def _compilable(config: TrainConfig) -> TrainConfig:
 
 
 def export_stage(run: Run, clock: Clock) -> None:
-    """The folder that is published, in bfloat16, with card and licence."""
-    pipeline = XWAM4DPipeline.from_pretrained(run.work / "transformer" / "pipeline", dtype=torch.bfloat16)
+    """The folder that is published, its transformer in bfloat16, with card and licence."""
+    dtypes = {"default": torch.float32, "transformer": torch.bfloat16}
+    pipeline = XWAM4DPipeline.from_pretrained(run.work / "transformer" / "pipeline", dtype=dtypes)
     with _whole(run.work / "pipeline") as draft:
         shutil.copyfile(LICENSE, draft / LICENSE.name)
         pipeline.save_pretrained(draft, card=make_card(run.size, pipeline, run.work / "clocks"))

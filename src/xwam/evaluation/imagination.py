@@ -17,6 +17,7 @@ from xwam.export.future_folder import JSON_NAME, save_future
 from xwam.futures.reality import clip_future
 from xwam.pipelines.pipeline_output import XWAM4DOutput
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
+from xwam.policies.pipeline_policy import networks, weights_hash
 from xwam.robots.clip_observation import clip_observation, spec_for_images
 from xwam.robots.processor import RobotProcessor
 from xwam.structures import Clip
@@ -85,7 +86,8 @@ def imagine_windows(
         )
     output = Path(output)
     source = {"data": windows.reader.name, "rows_per_command": windows.shape.rows_per_command}
-    _keep_settings(output / SETTINGS_FILE, {"model": model, **source, **asdict(options)})
+    weights = {f"weights.{name}": weights_hash(own, with_depth=True) for name, own in networks(pipeline).items()}
+    _keep_settings(output / SETTINGS_FILE, {"model": model, **weights, **source, **asdict(options)})
     count = 0
     for number, name in names.items():
         folders = output / PREDICTIONS / name, output / TRUTH / name

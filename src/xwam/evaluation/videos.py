@@ -34,8 +34,9 @@ class Dreamer(Protocol):
 class Film:
     """A watcher that films an episode at the rate of the model's frames: one picture every `actions_per_frame` commands.
 
-    With dreams, pictures are taken at the model's own instants, counted from each inference, so that both rows always show
-    the same instant, at the size of the robot's own images; where `num_executed` is not a multiple of `actions_per_frame`, the last interval of a chunk is shorter.
+    With dreams, pictures are taken at the model's own instants, counted from each inference, so that both rows always
+    show the same instant, at the size of the robot's own images; where `num_executed` is not a multiple of
+    `actions_per_frame`, the last interval of a chunk is shorter.
 
     Args:
         path (`Path`): Video to write when the episode ends, `.mp4`.

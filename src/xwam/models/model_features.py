@@ -133,7 +133,7 @@ class XWAMModelFeaturesMixin:
         """Load as `diffusers.ModelMixin` does, on one device.
 
         Args:
-            pretrained_model_name_or_path (`str` or `Path`): Folder or hub id.
+            pretrained_model_name_or_path (`str` or `Path`): Folder, hub id or `"embedded"`.
             kwargs: See `diffusers.ModelMixin.from_pretrained`.
 
         Raises:

@@ -33,8 +33,8 @@ class CheckedSingleFileMixin:
         Args:
             pretrained_model_link_or_path_or_dict (`str`, `Path` or `dict`): A `.safetensors` file, a `.gguf` file together with
                 `quantization_config=GGUFQuantizationConfig(...)`, a link to such a file on the hub, or the tensors.
-            config (`str` or `Path`): Folder, hub id or `"embedded"` with the `config.json` of the transformer. A file of tensors does not say
-                how many heads there are.
+            config (`str` or `Path`): Folder, hub id or `"embedded"` with the `config.json` of the transformer. A file
+                of tensors does not say how many heads there are.
             subfolder (`str`, *optional*): Folder in `config`, such as `"transformer"`.
             dtype (`torch.dtype`, *optional*): Dtype of the weights; what must stay in float32 does.
             kwargs: Config fields to override, such as `depth_branch="none"`, and the arguments of
@@ -44,10 +44,13 @@ class CheckedSingleFileMixin:
             UnsafeFileError: If the file is of a kind that could run code.
             CorruptFileError: If it is damaged.
             CheckpointMismatchError: If a tensor is missing, unexpected or misshapen.
+            CheckpointError: If `config` is `"embedded"` and this installation lacks the packaged weights.
             ValueError: If there is no `config`.
         """
         if config is None:
-            raise ValueError("`config` must name the folder or hub id that has the transformer's config.json.")
+            raise ValueError(
+                "`config` must be 'embedded', or the folder or hub id that has the transformer's config.json."
+            )
         checkpoint = pretrained_model_link_or_path_or_dict
         where = "the given tensors" if isinstance(checkpoint, dict) else str(checkpoint)
         if not isinstance(checkpoint, dict):

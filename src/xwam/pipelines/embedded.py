@@ -1,4 +1,4 @@
-"""A tiny X-WAM of real components with random weights, for tests, benchmarks and training from nothing in the embedded world."""
+"""A tiny X-WAM of the embedded world with random weights: for tests, benchmarks and training from nothing."""
 
 from typing import TypeVar
 

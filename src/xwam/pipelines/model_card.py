@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xwam.checkpoints.sources import EMBEDDED
 from xwam.loaders.robot_files import RobotAdapter
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.robots.spec import RobotSpec
@@ -14,11 +15,11 @@ UNTOLD = "Not stated by the author."
 _USAGE = (
     "## How to use\n\n```\npip install xwam\n```\n\n```python\n"
     "import xwam\n\n"
-    'pipe = xwam.XWAMPolicyPipeline.from_pretrained("this-repository")\n'
+    "pipe = xwam.XWAMPolicyPipeline.from_pretrained({source})\n"
     "chunk = pipe(observation).actions[0]  # xwam.ActionChunk: physical units, named columns\n"
-    "future = xwam.XWAM4DPipeline.from_pipe(pipe)(observation)  # RGB, depth, states, actions\n```\n\n"
-    "`diffusers.DiffusionPipeline.from_pretrained` works too, after `import xwam`."
+    "future = xwam.XWAM4DPipeline.from_pipe(pipe)(observation)  # RGB, depth, states, actions\n```"
 )
+_DIFFUSERS_USAGE = "\n\n`diffusers.DiffusionPipeline.from_pretrained` works too, after `import xwam`."
 
 _ROBOT_USAGE = (
     "## How to use\n\n```\npip install xwam\n```\n\n```python\n"
@@ -39,7 +40,8 @@ class ModelCard:
         description (`str`, *optional*): A sentence or two.
         training_data (`str`, *optional*): What it was trained on, with sizes and sources.
         license (`str`, *optional*): SPDX identifier of the weights' licence.
-        base_model (`str`, *optional*): Hub id of what it was fine-tuned from.
+        source (`str`, *optional*, defaults to `"this-repository"`): What to type to load it: a hub id, or `"embedded"`.
+        base_model (`str`, *optional*): Hub id of what it was fine-tuned from, or `"embedded"`.
         measurements (`Mapping[str, str]`, *optional*): What was measured: name to figure, with the command that made it.
         tags (`tuple[str, ...]`, *optional*): Further tags for the hub.
     """
@@ -48,6 +50,7 @@ class ModelCard:
     description: str | None = None
     training_data: str | None = None
     license: str | None = None
+    source: str = "this-repository"
     base_model: str | None = None
     measurements: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -66,7 +69,7 @@ def render_model_card(components: Mapping[str, Any], card: ModelCard) -> str:
         f"# {card.title or f'X-WAM for {spec.name}'}",
         card.description
         or "A world action model: one observation in; future video, depth, robot states and actions out.",
-        _USAGE,
+        _USAGE.format(source=json.dumps(card.source)) + ("" if card.source == EMBEDDED else _DIFFUSERS_USAGE),
         _robot(spec, "robot_processor/robot_processor_config.json"),
         _network(components["transformer"], components["scheduler"]),
         *_known_by_the_author(card),
@@ -112,7 +115,7 @@ def _front_matter(card: ModelCard) -> str:
     lines = ["library_name: xwam", "pipeline_tag: robotics"]
     if card.license:
         lines.append(f"license: {json.dumps(card.license)}")
-    if card.base_model:
+    if card.base_model and card.base_model != EMBEDDED:  # which the hub does not know
         lines.append(f"base_model: {json.dumps(card.base_model)}")
     tags = ("x-wam", "world-model", "robotics", "diffusers", *card.tags)
     return "\n".join(["---", *lines, "tags:", *(f"- {json.dumps(tag)}" for tag in tags), "---"])

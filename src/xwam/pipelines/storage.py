@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from xwam.checkpoints.hub import fetch_snapshot
 from xwam.checkpoints.manifest import write_manifest
 from xwam.checkpoints.origins import forget_origins
-from xwam.checkpoints.sources import EMBEDDED_FOLDER, local_folder
+from xwam.checkpoints.sources import local_folder
 from xwam.checkpoints.verification import MODEL_INDEX_NAME, verify_folder
 from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
@@ -49,7 +49,7 @@ class PipelineStorage(DiffusionPipeline):
                 comes with this package, for the robot `mujoco_panda`. A folder of that name is `"./embedded"`.
             dtype (`torch.dtype` or `dict`, *optional*): Dtype of transformer and text encoder; the VAE and what must stay in
                 float32 do. By component with a dictionary. Where not given, a transformer comes in float32 and a text encoder as
-                it is stored; all of `"embedded"` comes in float32, as it was trained.
+                it is stored.
             load_depth (`bool`, *optional*, defaults to `True`): Load the interleaved depth branch, which the policy does not
                 need. The branches `"sequence"` and `"channel"` are always loaded: their depth is denoised with the rest.
             verify_hashes (`bool`, *optional*, defaults to `True`): Compare the hash of every file, else only its size.
@@ -81,8 +81,6 @@ class PipelineStorage(DiffusionPipeline):
                 str(pretrained_model_name_or_path), revision=revision, token=token, cache_dir=cache_dir,
                 local_files_only=local_files_only, passed=passed, hashes=verify_hashes,
             )  # fmt: skip
-        if dtype is None and folder == EMBEDDED_FOLDER:
-            dtype = torch.float32  # it is stored in bfloat16 to be small
         if isinstance(dtype, torch.dtype):
             dtype = {"default": dtype, "vae": torch.float32}
         with folder_is_verified(folder):

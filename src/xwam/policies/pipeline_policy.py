@@ -74,7 +74,7 @@ class PipelinePolicy:
         pipe, spec = self.pipeline, self.pipeline.robot_processor.spec
         scheduler = {key: value for key, value in dict(pipe.scheduler.config).items() if not key.startswith("_")}
         return {
-            "weights": {name: _weights_hash(module) for name, module in _networks(pipe).items()},
+            "weights": {name: weights_hash(module) for name, module in networks(pipe).items()},
             "adapters": json.loads(json.dumps(_adapters(pipe.transformer), default=str)),
             "dtype": str(pipe.transformer.dtype).removeprefix("torch."),
             "device": pipe.transformer.device.type,
@@ -134,16 +134,22 @@ class _Future:
             self.events.close()
 
 
-def _networks(pipe: XWAMPipeline) -> dict[str, nn.Module]:
+def networks(pipe: XWAMPipeline) -> dict[str, nn.Module]:
+    """The networks of a pipeline by name, in the order of their names."""
     return {name: part for name, part in sorted(pipe.components.items()) if isinstance(part, nn.Module)}
 
 
-def _weights_hash(module: nn.Module) -> str:
-    """SHA-256 over the configuration and the tensors by name; an interleaved depth branch is left out.
+def weights_hash(module: nn.Module, *, with_depth: bool = False) -> str:
+    """SHA-256 over the configuration and the tensors by name.
 
     The configuration counts, since it holds numbers that no tensor does: means and deviations of latents, numbers of heads.
+
+    Args:
+        module (`nn.Module`): A network of a pipeline.
+        with_depth (`bool`, *optional*, defaults to `False`): Whether an interleaved depth branch counts, on which no action
+            depends.
     """
-    branch = getattr(module.config, "depth_branch", None)
+    branch = None if with_depth else getattr(module.config, "depth_branch", None)
     digest = hashlib.sha256(_hash_of_json(_settings(module)).encode())
     for name, tensor in sorted(module.state_dict().items()):
         if branch == "interleaved" and name.startswith(_BESIDE_ACTIONS):

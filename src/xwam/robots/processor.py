@@ -72,6 +72,7 @@ class RobotProcessor(ConfigMixin):
             kwargs (`Any`): Passed to `ConfigMixin.load_config`, such as `revision` and `token`.
 
         Raises:
+            CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
             CheckpointConfigError: If the file holds anything but a valid robot.
         """
         source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
