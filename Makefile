@@ -17,6 +17,7 @@ ROBOSUITE_NEEDS := 'robosuite==1.5.2' 'mujoco>=3.3,<3.10' 'numpy<2' 'pandas<3' '
 
 demo: $(VENV)/demo.stamp system
 	$(BIN)/python examples/02_generate_4d.py --output demo_output
+	$(BIN)/python examples/04_closed_loop_mujoco.py --output demo_output/closed_loop
 
 space: $(VENV)/space.stamp system
 	$(BIN)/python spaces_demo/app.py $(ARGS)

@@ -19,7 +19,7 @@ from xwam import Future, XWAM4DPipeline, make_env
 from xwam.evaluation.reality import act_out
 from xwam.evaluation.videos import Film
 from xwam.export.files import replacing
-from xwam.export.images import colour_depth, contact_sheet, resize_frames
+from xwam.export.future_sheet import future_sheet
 from xwam.policies.closed_loop import run_episode
 from xwam.policies.pipeline_policy import PipelinePolicy
 
@@ -35,27 +35,13 @@ MAX_BYTES = 3_000_000  # of it, so that the README opens at once
 JPEG_QUALITY = 88
 
 
-def imagine(pipe: XWAM4DPipeline, task: str, seed: int) -> tuple[Future, Future]:
-    """A dream, and what its commands really lead to."""
+def imagine(pipe: XWAM4DPipeline, task: str, seed: int) -> dict[str, Future]:
+    """What the commands of a dream really lead to, and the dream."""
     with make_env(f"mujoco/{task}", instructions="unseen") as env:
         seen = env.reset(seed)
         dream = pipe(seen, generator=torch.Generator().manual_seed(seed)).future()
-        return dream, act_out(env, dream.actions, observation=seen, robot=pipe.robot_processor.spec)
-
-
-def sheet(dream: Future, real: Future) -> np.ndarray:
-    """RGB and depth of two cameras, what came above what was dreamt."""
-    rows, shown = {}, list(SHOWN_FRAMES)
-    for camera, name in SHOWN_CAMERAS.items():
-        depths = real.depths[camera]
-        near, far = np.quantile(depths[depths > 0], (0.02, 0.98))
-        for kind, future in (("real", real), ("dream", dream)):
-            rows[f"{name}, {kind}"] = resize_frames(future.frames[camera][shown], CELL)
-        for kind, future in (("real", real), ("dream", dream)):
-            coloured = colour_depth(future.depths[camera][shown], near=near, far=far)
-            rows[f"{name} depth, {kind}"] = resize_frames(coloured, CELL)
-    labels = [f"{frame * dream.frame_period:.1f} s" for frame in shown]
-    return contact_sheet(rows, column_labels=labels, title=dream.instruction)
+        real = act_out(env, dream.actions, observation=seen, robot=pipe.robot_processor.spec)
+    return {"real": real, "dream": dream}
 
 
 def film(pipe: XWAM4DPipeline, task: str, seed: int) -> list[Image.Image]:
@@ -102,7 +88,11 @@ def main() -> None:
     spec = pipe.robot_processor.spec
 
     with replacing(args.output / "dream_and_reality.jpg") as temporary:
-        Image.fromarray(sheet(*imagine(pipe, args.tasks[0], args.seed))).save(temporary, quality=JPEG_QUALITY)
+        futures = imagine(pipe, args.tasks[0], args.seed)
+        sheet = future_sheet(
+            futures, cameras=SHOWN_CAMERAS, frames=SHOWN_FRAMES, cell=CELL, title=futures["dream"].instruction
+        )
+        Image.fromarray(sheet).save(temporary, quality=JPEG_QUALITY)
     pictures = [picture for task in args.tasks for picture in film(pipe, task, args.seed)]
     path = args.output / "closed_loop.gif"
     write_gif(path, pictures, spec.control_period * spec.actions_per_frame)

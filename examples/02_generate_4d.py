@@ -1,69 +1,73 @@
-"""A 4D future — render a scene, imagine what comes next, look at it. This is `make demo`.
+"""A 4D future — render a scene, imagine what comes next, act, and see what came. This is the first half of `make demo`.
 
-What you learn: how RGB, depth, states and actions come out of one call, and that the actions come first.
+What you learn: how RGB, depth, states and actions come out of one call, that the actions come first, and how a dream is held
+against reality.
 
 Usage:
-    python examples/02_generate_4d.py [--model PATH_OR_HUB_ID] [--output demo_output] [--seed 0]
+    python examples/02_generate_4d.py [--model PATH_OR_HUB_ID] [--task close_drawer] [--output demo_output] [--seed 0]
 
 Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
-package. Where MuJoCo cannot render, it starts from a recorded observation of the same world.
+package. Where MuJoCo cannot render, it starts from a recorded observation of the same world, and nothing can be executed.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from xwam import (
+    ActionChunk,
+    Future,
     Observation,
     RobotSpec,
     XWAM4DOutput,
     XWAM4DPipeline,
     XWAMPolicyOutput,
+    act_out,
+    compare,
     load_recorded_observation,
     make_env,
 )
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.recorded import save_observation
 from xwam.export.actions import plot_actions, write_actions
-from xwam.export.images import colour_depth, contact_sheet, resize_frames, write_image
+from xwam.export.future_sheet import future_sheet
+from xwam.export.images import colour_depth, write_image
 from xwam.export.video import write_video
 
-SHOWN_FRAMES = (2, 4, 6, 8)  # frame 0 is the observed one
+SHOWN_FRAMES = (0, 2, 4, 6, 8)  # frame 0 is the observed one, through the video codec
 
 
-def observe(seed: int) -> Observation:
+def observe(task: str, seed: int) -> Observation:
     """A fresh scene of the embedded world, or a recorded one where nothing can be rendered."""
     try:
-        with make_env("mujoco/lift_cube") as env:
+        with make_env(f"mujoco/{task}") as env:
             return env.reset(seed)
     except (ImportError, RenderingUnavailableError) as error:
         print(f"  cannot render here, using a recorded observation instead ({str(error).splitlines()[0]})")
         return load_recorded_observation()
 
 
-def write_future(output: Path, observation: Observation, future: XWAM4DOutput, spec: RobotSpec, *, title: str) -> None:
-    """Videos of every view, a contact sheet, and the actions as a plot and as JSON."""
-    seconds, shown, rows = spec.control_period * spec.actions_per_frame, list(SHOWN_FRAMES), {}
-    for index, camera in enumerate(spec.cameras):
-        rgb = future.frames[0, index]  # (F, H, W, 3)
-        write_video(output / f"{camera.name}_rgb.mp4", rgb, fps=1 / seconds)
-        rows[f"{camera.name} RGB"] = np.stack(
-            [observation.images[camera.name], *resize_frames(rgb[shown], camera.size)]
-        )
-        metres = future.future(0).depths.get(camera.name)  # (F, H, W), zero where unknown; see future(0).depth_kind
-        if metres is None:
-            continue
-        seen = observation.depths[camera.name]
-        near, far = np.quantile(seen[seen > 0], (0.02, 0.98))
-        depth = colour_depth(metres, near=near, far=far)
-        write_video(output / f"{camera.name}_depth.mp4", depth, fps=1 / seconds)
-        observed = colour_depth(seen, near=near, far=far)
-        rows[f"{camera.name} depth"] = np.stack([observed, *resize_frames(depth[shown], camera.size)])
-    labels = ["observed, uncropped", *(f"imagined, {index * seconds:.1f} s" for index in shown)]
-    write_image(output / "contact_sheet.png", contact_sheet(rows, column_labels=labels, title=title))
+def act(task: str, seed: int, actions: ActionChunk, robot: RobotSpec) -> Future | None:
+    """What comes when the actions are executed in the same scene; `None` where nothing can be rendered."""
+    try:
+        with make_env(f"mujoco/{task}") as env:
+            return act_out(env, actions, observation=env.reset(seed), robot=robot)
+    except (ImportError, RenderingUnavailableError):
+        return None
+
+
+def write_future(output: Path, future: XWAM4DOutput, came: Future | None, spec: RobotSpec, *, title: str) -> None:
+    """Videos of every view, a sheet of what was imagined and what came, and the actions as a plot and as JSON."""
+    dream, fps = future.future(), 1 / (spec.control_period * spec.actions_per_frame)
+    for camera in dream.cameras:
+        write_video(output / f"{camera}_rgb.mp4", dream.frames[camera], fps=fps)
+        if camera in dream.depths:  # metres; a relative model has them only where it could be calibrated
+            write_video(output / f"{camera}_depth.mp4", colour_depth(dream.depths[camera]), fps=fps)
+    futures = {"imagined": dream} if came is None else {"imagined": dream, "came": came}
+    sheet = future_sheet(futures, frames=SHOWN_FRAMES, cell=spec.cameras[0].size, title=title)
+    write_image(output / "contact_sheet.png", sheet)
     units = dict(zip(spec.command_columns, spec.command_units, strict=True))
     plot_actions(output / "actions.png", future.actions[0], units=units)
     write_actions(output / "actions.json", future.actions[0], units=units)
@@ -73,6 +77,7 @@ def main() -> None:
     """Write the observation, the imagined future and the actions into a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
+    parser.add_argument("--task", default="close_drawer", help="a task of the embedded world")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scene and of the noise")
     parser.add_argument("--tiny", action="store_true", help="two denoising steps, to see that it runs")
@@ -83,7 +88,7 @@ def main() -> None:
         print(f"[{time.perf_counter() - start:5.1f} s] {what}", flush=True)
 
     # 1. Observe
-    observation = observe(args.seed)
+    observation = observe(args.task, args.seed)
     save_observation(observation, args.output / "observation")
     done(f"observed the scene; the task is {observation.instruction!r}")
 
@@ -103,9 +108,16 @@ def main() -> None:
     for stage, seconds in future.timings.items():
         print(f"          {stage:14} {1000 * seconds:8.1f} ms")
 
-    # 4. Write what there is to see.
+    # 4. Do what was imagined, in the same scene, and hold the dream against what comes.
+    came = act(args.task, args.seed, future.actions[0], spec)
+    if came is not None:
+        done("executed the actions")
+        about_video_and_depth = compare(future.future(), came).findings[:2]
+        print("\n".join(f"          {finding}" for finding in about_video_and_depth))
+
+    # 5. Write what there is to see.
     title = f"{observation.instruction} (model: {args.model})"
-    write_future(args.output, observation, future, spec, title=title)
+    write_future(args.output, future, came, spec, title=title)
     done(f"wrote {args.output}/")
     for path in sorted(path for path in args.output.rglob("*") if path.is_file()):
         print(f"          {path}")

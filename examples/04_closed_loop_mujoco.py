@@ -1,10 +1,10 @@
-"""Closed loop — let a policy act in the embedded world, film it with its dream beside it, count successes.
+"""Closed loop — let a policy act in the embedded world, film it with its dream beside it, count successes. `make demo` ends so.
 
 What you learn: how an episode runs (plan a chunk, execute its first commands, look, plan again), and how `xwam.evaluation` turns
 episodes into a success rate that somebody else can repeat.
 
 Usage:
-    python examples/04_closed_loop_mujoco.py [--model PATH_OR_HUB_ID] [--task lift_cube] [--episodes 5] [--output closed_loop]
+    python examples/04_closed_loop_mujoco.py [--model PATH_OR_HUB_ID] [--task close_drawer] [--episodes 5] [--output closed_loop]
 
 Without `--model` it runs the embedded default: a small X-WAM that was trained in this world and comes with the package, beside the
 scripted expert. From the command line, `xwam evaluate --policy embedded` does the same for many tasks at once.
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from xwam import XWAM4DPipeline, make_env
+from xwam.envs.opengl import RenderingUnavailableError
 from xwam.evaluation.report import make_report
 from xwam.evaluation.results import ResultsFolder
 from xwam.evaluation.runner import run_suite
@@ -39,12 +40,17 @@ def main() -> None:
     """Film one episode of each policy, then evaluate both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="embedded, or a folder or hub id, for the embedded robot")
-    parser.add_argument("--task", default="lift_cube", help="a task of the embedded world")
+    parser.add_argument("--task", default="close_drawer", help="a task of the embedded world")
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each policy")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path("closed_loop"), help="folder to write")
     parser.add_argument("--tiny", action="store_true", help="one episode, one denoising step, to see that it runs")
     args = parser.parse_args()
+    try:
+        make_env(f"mujoco/{args.task}").close()
+    except (ImportError, RenderingUnavailableError) as error:
+        print(f"cannot render here, so no policy can act ({str(error).splitlines()[0]})")
+        return
     episodes, num_executed = (1, 32) if args.tiny else (args.episodes, NUM_EXECUTED)
     pipeline_policy = load_policy(args.model, args.device, tiny=args.tiny)
 

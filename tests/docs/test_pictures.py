@@ -1,11 +1,10 @@
-"""The pictures of the README: a sheet of a dream beside what came, and a film that stays small."""
+"""The film of the README plays, and stays small."""
 
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
-from future_samples import make_future
 from PIL import Image
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "pictures.py"
@@ -17,25 +16,6 @@ def pictures():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def future(pictures, colour: int, depth: float):
-    cameras, frames, size = tuple(pictures.SHOWN_CAMERAS), max(pictures.SHOWN_FRAMES) + 1, (24, 32)
-    return make_future(
-        frames={name: np.full((frames, *size, 3), colour, np.uint8) for name in cameras},
-        depths={name: np.linspace(depth, 2 * depth, frames * 24 * 32, dtype=np.float32).reshape(frames, *size) for name in cameras},
-        intrinsics={name: np.eye(3) for name in cameras},
-        base_from_camera={name: np.tile(np.eye(4), (frames, 1, 1)) for name in cameras},
-        states=make_future().states[:1] * frames,
-    )  # fmt: skip
-
-
-def test_the_sheet_shows_what_came_above_what_was_dreamt(pictures):
-    sheet = pictures.sheet(dream=future(pictures, 30, 1.0), real=future(pictures, 200, 1.0))
-    grey = [int(np.flatnonzero((sheet == level).all(-1).sum(1) > 5 * pictures.CELL[1] // 2)[0]) for level in (200, 30)]
-    assert grey[0] < grey[1]
-    assert sheet.shape[0] > 8 * pictures.CELL[0]
-    assert sheet.shape[1] > len(pictures.SHOWN_FRAMES) * pictures.CELL[1]
 
 
 def test_the_film_plays_every_picture_and_is_refused_where_it_is_large(pictures, tmp_path, monkeypatch):

@@ -58,8 +58,10 @@ def test_depth_branches_differ_and_a_policy_needs_none(tmp_path: Path):
 def test_a_4d_future_is_written_with_and_without_opengl(rendering: str, tmp_path: Path):
     environment = {} if rendering == "as it is" else {"MUJOCO_GL": "disabled"}
     said = run("02_generate_4d", tmp_path, "--output", "future", **environment)
-    if rendering == "disabled":
-        assert "using a recorded observation instead" in said
+    assert ("using a recorded observation instead" in said) == (rendering == "disabled")
+    assert ("still picture at" in said) == (rendering != "disabled"), (
+        "without a world there is nothing to hold it against"
+    )
     assert files_in(tmp_path / "future") == FILES_OF_EXAMPLE["02_generate_4d"]
     assert all((tmp_path / "future" / name).stat().st_size > 0 for name in files_in(tmp_path / "future"))
     chunk = json.loads((tmp_path / "future" / "actions.json").read_text(encoding="utf-8"))
@@ -92,6 +94,12 @@ def test_the_closed_loop_is_filmed_and_counted(tmp_path: Path):
     assert films == {"scripted.mp4", "pipeline.mp4"}
     for name in ("scripted", "pipeline"):
         assert {"report.json", "report.md", "timings.json"} <= files_in(tmp_path / "loop" / name)
+
+
+def test_without_opengl_no_policy_acts_and_that_is_said(tmp_path: Path):
+    said = run("04_closed_loop_mujoco", tmp_path, "--output", "loop", MUJOCO_GL="disabled")
+    assert said.startswith("cannot render here, so no policy can act (")
+    assert files_in(tmp_path) == set()
 
 
 def test_a_robot_is_put_on_a_base_and_taken_off(tmp_path: Path):

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from xwam.evaluation.future_errors import FutureErrors
 from xwam.evaluation.future_metrics import METRICS
 from xwam.evaluation.tables import jsonable, markdown_table, shown
 from xwam.export.files import json_format, replacing_folder
-from xwam.export.images import colour_depth, contact_sheet, write_image
+from xwam.export.future_sheet import future_sheet
+from xwam.export.images import write_image
 from xwam.futures.future import Future
 from xwam.robots.states import RobotState
 
@@ -137,16 +138,11 @@ class Comparison:
     def _depth_cameras(self) -> list[str]:
         return [camera for camera in self.dream.depths if camera in self.reality.depths]
 
-    def _sheet(self, field: str) -> np.ndarray:
+    def _sheet(self, kind: Literal["frames", "depths"]) -> np.ndarray:
         """Every camera as it was imagined and, below, as it came."""
-        rows: dict[str, np.ndarray] = {}
-        for camera in self.dream.cameras if field == "frames" else self._depth_cameras:
-            pair = [getattr(future, field)[camera] for future in (self.dream, self.reality)]
-            if field == "depths":
-                pair = list(colour_depth(np.stack(pair)))  # one scale for both
-            rows |= {f"{camera}, dream": pair[0], f"{camera}, reality": pair[1]}
-        labels = [f"{seconds:.2g} s" for seconds in self._seconds]
-        return contact_sheet(rows, column_labels=labels, title=self.dream.instruction)
+        cameras = self.dream.cameras if kind == "frames" else self._depth_cameras
+        futures, title = {"dream": self.dream, "reality": self.reality}, self.dream.instruction
+        return future_sheet(futures, cameras={name: name for name in cameras}, kinds=(kind,), title=title)
 
 
 def _own_files(folder: Path) -> set[str]:
