@@ -144,7 +144,7 @@ def _median_error(depth: np.ndarray, truth: np.ndarray) -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder of a trained pipeline for the embedded robot")
+    parser.add_argument("--model", help="embedded, or a folder or hub id, for the embedded robot")
     parser.add_argument("--scenes", type=int, default=8, help="scenes that the model is asked about")
     args = parser.parse_args()
     print(describe_machine(torch.device("cpu")))

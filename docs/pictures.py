@@ -31,6 +31,7 @@ SHOWN_FRAMES = (0, 2, 4, 6, 8)
 CELL = (96, 120)  # rows and columns of one picture in the sheet
 SHOWN_CAMERAS = {"robot0_agentview_left": "left", "robot0_eye_in_hand": "wrist"}
 COLOURS = 64  # of the film
+SCALE = 0.75  # of its pictures
 MAX_BYTES = 3_000_000  # of it, so that the README opens at once
 JPEG_QUALITY = 88
 
@@ -52,7 +53,8 @@ def film(pipe: XWAM4DPipeline, task: str, seed: int) -> list[Image.Image]:
         watcher = Film(path, env.robot, policy, num_executed=NUM_EXECUTED)
         run_episode(env, policy, seed=seed, num_executed=NUM_EXECUTED, watchers=[watcher])
         with av.open(path) as video:
-            return [frame.to_image() for frame in video.decode(video=0)]
+            whole = [frame.to_image() for frame in video.decode(video=0)]
+    return [own.resize([round(SCALE * side) for side in own.size], Image.Resampling.LANCZOS) for own in whole]
 
 
 def write_gif(path: Path, pictures: list[Image.Image], seconds: float) -> None:

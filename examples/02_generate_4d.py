@@ -1,4 +1,4 @@
-"""A 4D future — render a scene, imagine what comes next, act, and see what came. This is the first half of `make demo`.
+"""A 4D future — render a scene, imagine what comes next, act, and see what came.
 
 What you learn: how RGB, depth, states and actions come out of one call, that the actions come first, and how a dream is held
 against reality.
@@ -7,7 +7,8 @@ Usage:
     python examples/02_generate_4d.py [--model PATH_OR_HUB_ID] [--task close_drawer] [--output demo_output] [--seed 0]
 
 Without `--model` it runs the embedded default: a small X-WAM that was trained in the embedded robot world and comes with the
-package. Where MuJoCo cannot render, it starts from a recorded observation of the same world, and nothing can be executed.
+package. It is the first half of `make demo`. Where MuJoCo cannot render, it starts from a recorded observation of the same world,
+and nothing can be executed.
 """
 
 import argparse

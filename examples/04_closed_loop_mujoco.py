@@ -1,4 +1,4 @@
-"""Closed loop — let a policy act in the embedded world, film it with its dream beside it, count successes. `make demo` ends so.
+"""Closed loop — let a policy act in the embedded world, film it with its dream beside it, count successes.
 
 What you learn: how an episode runs (plan a chunk, execute its first commands, look, plan again), and how `xwam.evaluation` turns
 episodes into a success rate that somebody else can repeat.
@@ -7,7 +7,8 @@ Usage:
     python examples/04_closed_loop_mujoco.py [--model PATH_OR_HUB_ID] [--task close_drawer] [--episodes 5] [--output closed_loop]
 
 Without `--model` it runs the embedded default: a small X-WAM that was trained in this world and comes with the package, beside the
-scripted expert. From the command line, `xwam evaluate --policy embedded` does the same for many tasks at once.
+scripted expert; it is the second half of `make demo`. From the command line, `xwam evaluate --policy embedded` does the same for
+many tasks at once.
 """
 
 import argparse
