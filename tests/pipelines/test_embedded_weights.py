@@ -155,10 +155,10 @@ def test_the_card_is_about_these_weights():
     for name in files():
         if name not in ("README.md", "LICENSE", MANIFEST_NAME):
             digest.update(name.encode() + sha256((EMBEDDED_FOLDER / name).read_bytes()).digest())
-    measured = card.partition("## Measured")[2]
-    assert measured.count(f"model {digest.hexdigest()[:12]}.") == 4
+    sources = re.findall(r"^`python .*; model (\w+)\.$", card.partition("## Measured")[2], flags=re.MULTILINE)
+    assert sources == 4 * [digest.hexdigest()[:12]], "closed loop, dreams with actions, forward dynamics, latency"
     for part in ("Closed loop", "Dreams", "Actions", "Forward dynamics", "Latency"):
-        assert f"### {part}" in measured
+        assert f"\n### {part}\n" in card
 
 
 # ---------------------------------------------------------------- what the name means
