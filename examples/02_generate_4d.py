@@ -32,6 +32,7 @@ from xwam import (
 )
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.recorded import save_observation
+from xwam.evaluation.future_errors import ErrorOptions
 from xwam.export.actions import plot_actions, write_actions
 from xwam.export.future_sheet import future_sheet
 from xwam.export.images import colour_depth, write_image
@@ -113,8 +114,8 @@ def main() -> None:
     came = act(args.task, args.seed, future.actions[0], spec)
     if came is not None:
         done("executed the actions")
-        about_video_and_depth = compare(future.future(), came).findings[:2]
-        print("\n".join(f"          {finding}" for finding in about_video_and_depth))
+        comparison = compare(future.future(), came, ErrorOptions(groups=("images", "depth")))
+        print("\n".join(f"          {finding}" for finding in comparison.findings[:2]))  # of the video, of the depth
 
     # 5. Write what there is to see.
     title = f"{observation.instruction} (model: {args.model})"
