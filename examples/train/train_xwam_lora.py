@@ -24,6 +24,7 @@ import torch
 from accelerate import Accelerator
 
 from xwam import RobotSpec, XWAMPolicyPipeline, create_embedded_pipeline
+from xwam.checkpoints.sources import EMBEDDED
 from xwam.data.readers.open import open_dataset
 from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.mixture import Mixture
@@ -44,8 +45,7 @@ from xwam.training.trainer import BEST, Trainer
 from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles, validation_batches
 from xwam.training.validation import evaluate
 
-EMBEDDED = "embedded"  # the small trained model that comes with the package, for the embedded world
-UNTRAINED = "untrained"  # a tiny model for the same world, with random weights: to try
+UNTRAINED = "untrained"  # a tiny model for the embedded world, with random weights: to try
 TINY = {
     "steps": 2, "batch_size": 1, "accumulation": 1, "num_workers": 0, "warmup_steps": 0, "precision": "no", "log_interval": 1,
     "tracker": "none",

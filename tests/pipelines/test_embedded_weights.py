@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from seen_world import make_world
 from tiny import make_pipeline, seeded
 
 from xwam.checkpoints import sources
 from xwam.checkpoints.manifest import MANIFEST_NAME
 from xwam.checkpoints.sources import EMBEDDED, EMBEDDED_FOLDER
 from xwam.checkpoints.verification import verify_folder
-from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.recorded import load_recorded_observation
-from xwam.envs.registry import make_env
 from xwam.errors import CheckpointError, CorruptFileError
 from xwam.evaluation.policy_choice import PolicyChoice
 from xwam.metrics.images import psnr
@@ -58,11 +57,8 @@ def world_model():
 
 @pytest.fixture
 def world():
-    try:
-        with make_env("mujoco/lift_cube") as world:
-            yield world
-    except (ImportError, RenderingUnavailableError) as error:
-        pytest.skip(f"the embedded world does not run here: {error}")
+    with make_world() as world:
+        yield world
 
 
 def answer(pipeline):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from xwam.export.images import colour_depth, contact_sheet, resize_frames
+from xwam.export.images import colour_depth, contact_sheet, depth_ends, resize_frames
 from xwam.futures.future import Future
 
 
@@ -20,7 +20,7 @@ def future_sheet(
 ) -> np.ndarray:
     """Lay out futures as a labelled table: time to the right; for every camera the colours of each, then the depth of each.
 
-    Depth is coloured with one scale for each camera (see `colour_depth`). A future without depth of a camera has no such row.
+    Depth is coloured with one scale for each camera (`depth_ends` of what is shown). A future without depth of a camera has no such row.
 
     Args:
         futures (`Mapping[str, Future]`): Futures by label, from top to bottom.
@@ -50,9 +50,8 @@ def future_sheet(
                 if camera in getattr(future, kind)
             }
             if kind == "depths" and own:
-                known = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in own.values()])
-                near, far = np.quantile(known, (0.02, 0.98)) if known.size else (1.0, 2.0)
-                own = {name: colour_depth(depth, near=near, far=max(far, 1.001 * near)) for name, depth in own.items()}
+                near, far = depth_ends(*own.values())
+                own = {name: colour_depth(depth, near=near, far=far) for name, depth in own.items()}
             word = f"{label} depth" if kind == "depths" else label
             rows |= {
                 f"{word}, {name}": resize_frames(pictures, cell) if cell else pictures

@@ -73,15 +73,33 @@ def colour_depth(
         ValueError: If a given range is not 0 < near < far.
         ImportError: If the colour map is Matplotlib's and that is not installed.
     """
-    is_known = np.isfinite(depth) & (np.nan_to_num(depth) > 0)
-    known = depth[is_known] if is_known.any() else np.ones(1)
-    nearest = float(np.quantile(known, 0.05)) if near is None else near
-    farthest = max(float(np.quantile(known, 0.95)), nearest * 1.001) if far is None else far
+    is_known = _is_known(depth)
+    ends = depth_ends(depth) if near is None or far is None else (near, far)
+    nearest = ends[0] if near is None else near
+    farthest = max(ends[1], nearest * 1.001) if far is None else far
     if not 0 < nearest < farthest < np.inf:
         raise ValueError(f"`near` and `far` must satisfy 0 < near < far but are {nearest} and {farthest}.")
     level = np.log(np.where(is_known, depth, nearest) / nearest) / np.log(farthest / nearest)
     colours = look_up(colour_table(colour_map), np.clip(level, 0.0, 1.0))
     return np.where(is_known[..., None], colours, np.array(UNKNOWN_COLOUR, np.uint8))
+
+
+def depth_ends(*depths: np.ndarray) -> tuple[float, float]:
+    """Where the colours of depth begin and end: the 5 % and the 95 % quantile of all that is known.
+
+    Args:
+        depths (`np.ndarray`): Metres, of any shapes; zero, negative or not finite where unknown.
+
+    Returns:
+        `tuple[float, float]`: Near and far, in metres, far beyond near by 0.1 % at least; 1 and 1.001 where nothing is known.
+    """
+    known = np.concatenate([depth[_is_known(depth)] for depth in depths])
+    near, far = np.quantile(known, (0.05, 0.95)) if known.size else (1.0, 1.0)
+    return float(near), max(float(far), float(near) * 1.001)
+
+
+def _is_known(depth: np.ndarray) -> np.ndarray:
+    return np.isfinite(depth) & (np.nan_to_num(depth) > 0)
 
 
 def contact_sheet(rows: Mapping[str, np.ndarray], *, column_labels: Sequence[str] = (), title: str = "") -> np.ndarray:
