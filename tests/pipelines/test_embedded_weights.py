@@ -30,6 +30,7 @@ from xwam.policies.pipeline_policy import PipelinePolicy
 from xwam.robots.images import frames_to_uint8, images_to_frames
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.spec import RobotSpec
+from xwam.schedulers.scheduling_xwam import XWAMScheduler
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = EMBEDDED_FOLDER / "transformer" / "diffusion_pytorch_model.safetensors"
@@ -40,6 +41,7 @@ LOADERS = {
     "4d": XWAM4DPipeline.from_pretrained,
     "single file": lambda name: XWAMTransformer3DModel.from_single_file(WEIGHTS, config=name, subfolder="transformer"),
     "transformer": lambda name: XWAMTransformer3DModel.from_pretrained(name, subfolder="transformer"),
+    "scheduler": lambda name: XWAMScheduler.from_pretrained(name, subfolder="scheduler"),
     "robot": lambda name: RobotProcessor.from_pretrained(name, subfolder="robot_processor"),
     "command": lambda name: PolicyChoice(name).check(("mujoco/lift_cube",)),
 }
@@ -101,6 +103,7 @@ def test_parts_are_loaded_by_the_name_too(world_model):
     for name, tensor in world_model.transformer.state_dict().items():
         assert torch.equal(transformer.state_dict()[name], tensor)
     assert LOADERS["robot"](EMBEDDED).spec == world_model.robot_processor.spec
+    assert LOADERS["scheduler"](EMBEDDED).config == world_model.scheduler.config
 
 
 def test_everything_is_float32_unless_asked(policy, world_model):

@@ -1,8 +1,9 @@
 """Pairs of timesteps for asynchronous denoising, and the three solvers that walk them together."""
 
+import os
 from dataclasses import replace
 from numbers import Integral
-from typing import TypeGuard
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from diffusers import ConfigMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers import SchedulerMixin
 
+from xwam.checkpoints.sources import local_folder
 from xwam.models.joint_latents import JointLatents
 from xwam.models.modeling_outputs import XWAMTransformerOutput
 from xwam.schedulers.noise_pairs import NoisePairs, check_shift, sample_noise_pairs
@@ -47,6 +49,25 @@ class XWAMScheduler(SchedulerMixin, ConfigMixin):
             )
         check_shift(shift)
         self.set_timesteps(num_inference_steps, num_action_steps)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, subfolder: str | None = None, **kwargs: Any
+    ) -> Self:
+        """Load from this package, from a folder or from the Hub.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder, Hub id or `"embedded"`, as for a pipeline.
+            subfolder (`str`, *optional*): Folder inside it, such as `"scheduler"`.
+            kwargs (`Any`): Passed to `SchedulerMixin.from_pretrained`, such as `revision` and `token`.
+
+        Raises:
+            CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
+            ValueError: If a value in the file is none that the scheduler takes.
+            OSError: If there is no such file.
+        """
+        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
+        return super().from_pretrained(source, subfolder=subfolder, **kwargs)
 
     def set_timesteps(
         self,
