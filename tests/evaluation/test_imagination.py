@@ -129,6 +129,17 @@ def test_pictures_of_another_size_are_seen_with_matrices_that_follow(pipeline, f
     assert pipeline.robot_processor.spec == see().robot, "the pipeline is as it was"
 
 
+def test_prompts_keep_their_length_where_pictures_have_another_size(pipeline, tmp_path, monkeypatch):
+    made = []
+    own = XWAM4DPipeline.__call__
+    monkeypatch.setattr(
+        XWAM4DPipeline, "__call__", lambda self, *rest, **options: (made.append(self), own(self, *rest, **options))[1]
+    )
+    short = XWAM4DPipeline.from_pipe(pipeline, max_sequence_length=pipeline.config.max_sequence_length - 8)
+    imagine_windows(short, _windows(halved=True), tmp_path, ImagineOptions(**FEW_STEPS), numbers=[0])
+    assert [each.config.max_sequence_length for each in made] == [short.config.max_sequence_length]
+
+
 def test_without_windows_or_commands_nothing_is_imagined(pipeline, tmp_path):
     with pytest.raises(ValueError, match="There must be at least one window to imagine, but memory has none"):
         imagine_windows(pipeline, _windows(), tmp_path, numbers=[])

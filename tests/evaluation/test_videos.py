@@ -80,10 +80,10 @@ def test_a_dream_is_shown_at_the_instants_it_is_of(world, tmp_path, num_executed
     np.testing.assert_allclose(grey, [10 + 80 * count + 8 * frame for count, frame in expected], atol=3)
 
 
-def test_the_reality_beside_a_dream_is_cropped_as_the_model_sees_it(world):
+def test_the_reality_beside_a_dream_is_cropped_cut_as_for_the_model_it(world):
     view = np.zeros((128, 160, 3), np.uint8)
     view[3:124, 4:156] = 200
-    assert videos._as_the_model_sees(view, world.robot).min() == 200
+    assert videos._cut_as_for_the_model(view, world.robot).min() == 200
 
 
 @pytest.mark.parametrize("size", [(64, 80), (96, 144)])

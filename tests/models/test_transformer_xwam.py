@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft import LoraConfig
 from reference.plain_xwam import EXACT, SINGLE, PlainXWAM
 from reference.random_xwam import (
     DEPTH_BRANCHES,
@@ -115,6 +116,13 @@ def test_a_model_without_its_depth_branch_gives_identical_actions():
     full, out = run(model, inputs), run(lean, inputs)
     assert out.depth is None
     assert all(torch.equal(out[name], full[name]) for name in ("video", "actions", "states"))
+
+
+def test_adapters_must_be_fused_before_depth_is_left_out():
+    model = random_transformer(SMALL, "interleaved")
+    model.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    with pytest.raises(ValueError, match=r"LoRA adapters .* `fuse_lora\(\)`"):
+        model.without_depth()
 
 
 def test_no_depth_weight_reaches_an_action():

@@ -113,7 +113,11 @@ def test_everything_is_float32_unless_asked(policy, world_model):
         halved = dtypes(XWAMPolicyPipeline.from_pretrained(EMBEDDED, **asked))
         assert torch.bfloat16 in halved["transformer"]
         assert halved["text_encoder"] == {torch.bfloat16}
-    assert dtypes(XWAMPolicyPipeline.from_pretrained(EMBEDDED, dtype=torch.bfloat16))["vae"] == {torch.float32}
+        assert halved["vae"] == {torch.float32}
+        lean = XWAMPolicyPipeline.from_pretrained(EMBEDDED, load_depth=False, **asked)
+        assert dtypes(lean)["transformer"] == halved["transformer"]
+    with pytest.raises(ValueError, match=r"`torch_dtype`, its older name, is torch\.float16: give `dtype` alone"):
+        XWAMPolicyPipeline.from_pretrained(EMBEDDED, dtype=torch.bfloat16, torch_dtype=torch.float16)
 
 
 def test_the_command_line_takes_it_as_a_policy(policy, world):

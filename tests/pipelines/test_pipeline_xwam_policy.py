@@ -8,6 +8,7 @@ import torch
 from tiny import make_observation, make_pipeline, seeded
 
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline
+from xwam.pipelines.prompt_cache import PromptCache
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,30 @@ def test_text_is_encoded_once_per_prompt(pipe):
     pipe(make_observation(1), num_action_steps=2)
     handle.remove()
     assert len(calls) == 2
+
+
+def test_what_was_computed_within_autocast_is_not_reused_outside(pipe):
+    pipe.clear_prompt_cache()
+    options = {"generator": seeded(), "output_type": "pt", "num_action_steps": 2}
+    expected = pipe(make_observation(), **options).actions
+    pipe.clear_prompt_cache()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = pipe(make_observation(), **{**options, "generator": seeded()}).actions
+    assert not torch.equal(low, expected)
+    assert torch.equal(pipe(make_observation(), **{**options, "generator": seeded()}).actions, expected)
+
+
+def test_embeddings_come_to_the_device_that_is_asked_for():
+    cache, cpu, other = PromptCache(), torch.device("cpu"), torch.device("meta")
+    cache.embeds(["a"], "state", lambda missing: torch.zeros(len(missing), 2, 3), cpu)
+    mixed = cache.embeds(["a", "b"], "state", lambda missing: torch.zeros(len(missing), 2, 3, device=other), other)
+    assert mixed.shape == (2, 2, 3)
+    assert mixed.device == other
+
+
+def test_no_prompt_is_an_error(pipe):
+    with pytest.raises(ValueError, match="`prompts` must hold at least one prompt"):
+        pipe.encode_prompt([])
 
 
 def test_text_keys_are_computed_once_per_prompt_and_weights(pipe):

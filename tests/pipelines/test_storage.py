@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -73,6 +74,12 @@ def test_a_published_pipeline_comes_back_the_same(pipe, loopback_hub, tmp_path):
     assert isinstance(future, XWAM4DPipeline)
 
 
+def test_a_repository_without_a_name_is_called_like_the_folder(pipe, loopback_hub, tmp_path):
+    pipe.save_pretrained(tmp_path / "red-cubes", push_to_hub=True)
+    loaded = XWAMPolicyPipeline.from_pretrained("tester/red-cubes", cache_dir=tmp_path / "cache")
+    np.testing.assert_array_equal(answer(loaded), answer(pipe))
+
+
 def test_published_shards_of_a_variant_come_back_the_same(pipe, loopback_hub, tmp_path):
     half = make_pipeline(XWAMPolicyPipeline)
     half.transformer = XWAMTransformer3DModel.from_pretrained(
@@ -118,6 +125,15 @@ def test_from_pipe_shares_every_component_without_casting(pipe):
     for name, component in pipe.components.items():
         assert other.components[name] is component
     assert other.config.max_sequence_length == pipe.config.max_sequence_length
+
+
+def test_from_pipe_keeps_the_hooks_that_free_offloaded_models(pipe):
+    """As `enable_model_cpu_offload` leaves them, which itself asks for an accelerator."""
+    source = XWAMPolicyPipeline.from_pipe(pipe)
+    assert not getattr(source, "_all_hooks", [])
+    source._all_hooks, source._offload_device, source._offload_gpu_id = ["hook"], "cuda", 1
+    other = XWAM4DPipeline.from_pipe(source)
+    assert (other._all_hooks, other._offload_device, other._offload_gpu_id) == (["hook"], "cuda", 1)
 
 
 def test_the_depth_branch_can_be_left_out_on_loading(pipe, saved):
@@ -299,3 +315,23 @@ def test_a_wrong_part_is_named_when_the_pipeline_is_put_together(pipe, fault):
 def test_a_missing_repository_is_named(loopback_hub, tmp_path):
     with pytest.raises(RepositoryNotFoundError, match="robots/nowhere"):
         XWAMPolicyPipeline.from_pretrained("robots/nowhere", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch_size": [2, 2, 2]}, r"`patch_size` must be \(1, height, width\)"),
+        ({"out_channels": 4}, "`out_channels` must equal `in_channels`"),
+        ({"attention_head_dim": 4}, "attention_head_dim"),
+    ],
+)
+def test_sizes_that_make_no_transformer_are_a_fault_of_the_checkpoint(folder, change, message):
+    path = folder / "transformer" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    write_manifest(folder)
+    for load in (
+        XWAMPolicyPipeline.from_pretrained,
+        partial(XWAMTransformer3DModel.from_pretrained, subfolder="transformer"),
+    ):
+        with pytest.raises(CheckpointConfigError, match=message):
+            load(folder)

@@ -9,9 +9,10 @@ from robot_samples import complete_spec, make_observation, make_states
 
 from xwam.envs.mujoco_world import MujocoWorld
 from xwam.envs.opengl import RenderingUnavailableError
+from xwam.errors import ObservationError
 from xwam.geometry.cameras import model_intrinsics
 from xwam.robots.calibration import known_intrinsics, known_poses, view_intrinsics, view_poses, with_calibration
-from xwam.robots.observation_checks import check_observation
+from xwam.robots.observation_checks import check_observation, check_state
 from xwam.structures import Camera
 
 VIEW = "robot0_eye_in_hand"
@@ -45,6 +46,15 @@ def test_standing_cameras_stand_still_and_unknown_ones_are_named():
     np.testing.assert_array_equal(poses[:, 0].numpy(), np.broadcast_to(reported, (4, 4, 4)))
     with pytest.raises(ValueError, match=r"`base_from_camera` of camera 'robot0_agentview_left'"):
         view_poses(spec, replace(observation, cameras={}), make_states(spec, 1))
+
+
+def test_what_a_network_predicts_may_lie_anywhere():
+    spec = complete_spec("mujoco_panda")
+    observation = make_observation(spec)
+    far = {"left": replace(observation.arms["left"], position=np.array([0.0, 0.0, 25.0]), gripper=3.0)}
+    assert view_poses(spec, observation, [far]).isfinite().all()
+    with pytest.raises(ObservationError, match="must be metres within 20 m"):
+        check_state(spec, "state", far)
 
 
 def test_a_reported_wrist_pose_gives_the_hand_eye():

@@ -9,6 +9,7 @@ from moving_squares import ROBOT, MovingSquares, mixture_of, squares_pipeline
 from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.stream import Samples, read_batch
 from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError
+from xwam.training import encoded_writer
 from xwam.training.encoded_dataset import EncodedDataset, EncodedSamples, read_encoded_batch
 from xwam.training.encoded_writer import EncodedDatasetWriter
 from xwam.training.encoding import TextEncoding, encode_batch
@@ -117,6 +118,32 @@ def test_two_processes_share_the_work(tmp_path, pipeline, folder):
         assert report.num_shards == 1
     assert report.is_complete
     assert (tmp_path / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+
+
+def test_a_branch_that_needs_depth_is_told_when_none_was_encoded(tmp_path, pipeline):
+    EncodedDatasetWriter(tmp_path, mixture_of(MovingSquares()), pipeline, with_depth=False, shard_size=4).run()
+    data = EncodedDataset(tmp_path)
+    data.check(pipeline)
+    with pytest.raises(
+        CheckpointConfigError, match="encoded without depth, but the pipeline's depth branch 'channel' needs it"
+    ):
+        data.check(squares_pipeline(branch="channel"))
+
+
+def test_processes_that_begin_a_folder_together_do_not_fail(tmp_path, pipeline, folder, monkeypatch):
+    own, begun = encoded_writer.sync_file, []
+
+    def another_begins(path):
+        begun.append(path)
+        if len(begun) == 1:
+            EncodedDatasetWriter(tmp_path, mixture_of(MovingSquares()), pipeline, shard_size=4)
+        own(path)
+
+    monkeypatch.setattr(encoded_writer, "sync_file", another_begins)
+    EncodedDatasetWriter(tmp_path, mixture_of(MovingSquares()), pipeline, shard_size=4).run()
+    assert [path.name.split("-")[0] for path in begun[:2]] == [".prompts.safetensors"] * 2
+    assert not list(tmp_path.glob(".*"))
+    assert torch.equal(EncodedDataset(tmp_path).prompt_embeds, EncodedDataset(folder).prompt_embeds)
 
 
 def test_a_folder_that_was_begun_otherwise_is_refused(folder, pipeline):

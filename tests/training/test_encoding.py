@@ -9,7 +9,7 @@ from moving_squares import MovingSquares, mixture_of, squares_pipeline
 from xwam.data.streams.stream import Samples, read_batch
 from xwam.models.video_codec import encode_frames
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
-from xwam.training.encoding import UNMEASURED, TextEncoding, cell_mask, drop_prompts, encode_batch
+from xwam.training.encoding import UNMEASURED, TextEncoding, cell_mask, drop_prompts, encode_batch, needs_depth
 from xwam.training.noise import dropped_prompts, noise_for
 from xwam.training.step import loss_terms
 
@@ -95,6 +95,15 @@ def test_depth_may_be_left_out(pipeline, text):
     encoded = encode_batch(batch_of(), pipeline.vae, text, with_depth=False)
     assert encoded.clean.depth is None
     assert encoded.depth_mask is None
+
+
+@pytest.mark.parametrize(
+    ("branch", "always", "where_of_use"),
+    [("none", False, False), ("interleaved", False, True), ("sequence", True, True), ("channel", True, True)],
+)
+def test_depth_is_encoded_where_the_branch_cannot_do_without(branch, always, where_of_use):
+    assert needs_depth(branch, False) is always
+    assert needs_depth(branch, True) is where_of_use
 
 
 def test_each_instruction_is_encoded_once(pipeline, monkeypatch):

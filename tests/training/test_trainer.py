@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from moving_squares import MovingSquares, mixture_of, squares_pipeline
 from safetensors.torch import load_file
-from tiny_run import example, joined, make_batches, make_trainer, tiny_pipeline
+from tiny_run import CONFIG, example, joined, make_batches, make_trainer, new_process_state, tiny_pipeline
 
+from xwam.data.streams.stream import make_stream
 from xwam.errors import TrainingError
 from xwam.training import checkpoint_store
 from xwam.training.state_files import read_facts
 from xwam.training.step import training_losses
+from xwam.training.trainer import Trainer
 
 FILES = ("transformer", "average", "optimizer", "random")
 FULL = {"ema_decay": 0.9, "accumulation": 2}
@@ -262,6 +265,29 @@ def depth_for(branch):
         return batch if branch != "none" else replace(batch, clean=replace(batch.clean, depth=None), depth_mask=None)
 
     return encode
+
+
+def test_depth_that_was_encoded_ahead_does_not_trouble_a_branch_without(tmp_path):
+    trainer, reports = make_trainer(tmp_path, branch="none", export=nothing, steps=1)
+    trainer.run()
+    assert set(reports[0].losses) == {"loss", "video", "actions", "states"}
+
+
+@pytest.mark.parametrize("branch", ["interleaved", "sequence"])
+def test_a_run_without_weight_on_depth(tmp_path, branch):
+    """Clips, not latents: what the trainer itself encodes."""
+    pipeline = squares_pipeline(branch=branch)
+
+    def batches(rank, num_ranks, first):
+        return make_stream(mixture_of(MovingSquares()), seed=1, batch_size=1, start_batch=first)
+
+    config = replace(CONFIG, steps=1, batch_size=1, depth_weight=0.0)
+    new_process_state()
+    reports = []
+    Trainer(config, pipeline, batches, tmp_path, export=nothing, on_step=reports.append).run()
+    assert ("depth" in reports[0].losses) == (branch == "sequence")
+    rest = [reports[0].losses[name] for name in ("video", "actions", "states")]
+    assert reports[0].losses["loss"] == pytest.approx(sum(rest), rel=1e-5)
 
 
 def test_the_first_loss_is_that_of_training_losses(tmp_path):

@@ -68,8 +68,10 @@ def test_quantiles_are_computed_once_and_then_read(reader, tmp_path, caplog):
     assert "has no quantiles: reading the numbers" in caplog.text
     assert robot_with_quantiles(BARE, [], tmp_path / "robot.json") == found
     assert robot_with_quantiles(ROBOT, [], tmp_path / "none.json") is ROBOT
-    with pytest.raises(DataError, match="of robot 'mujoco_panda', not of 'other'"):
-        robot_with_quantiles(replace(BARE, name="other"), [], tmp_path / "robot.json")
+    for change in ({"name": "other"}, {"crop_ratio": 0.5}, {"image_size": (32, 64)}):
+        (field,) = change
+        with pytest.raises(DataError, match=f"of a robot with another {field} than the '.*' that is given"):
+            robot_with_quantiles(replace(BARE, **change), [], tmp_path / "robot.json")
 
 
 def test_other_data_have_another_identity(reader):

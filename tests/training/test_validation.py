@@ -157,6 +157,14 @@ def test_recordings_without_depth_can_be_validated(pipeline):
     assert "depth" not in report.losses
 
 
+@pytest.mark.parametrize("branch", ["sequence", "channel"])
+def test_depth_that_must_be_there_may_be_unmeasured(branch):
+    report = evaluate(squares_pipeline(branch=branch), clips(1, has_depth=False), noise_draws=1, **STEPS)
+    assert report.depth_error is None
+    assert report.losses["depth"] == 0
+    assert np.isfinite(report.loss)
+
+
 def test_only_so_many_clips_are_written(pipeline, tmp_path):
     evaluate(pipeline, clips(2, 2), folder=tmp_path, max_pictures=3, noise_draws=1, **STEPS)
     assert len(list(tmp_path.glob("*.png"))) == 3

@@ -1,5 +1,6 @@
 """The VAE learns, and goes on where it stopped, to the bit."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,24 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
         train_video_codec(tiny_vae(), batches, CONFIG, tmp_path / "parts", stop)
     resumed, steps = tiny_vae(), []
     train_video_codec(resumed, batches, CONFIG, tmp_path / "parts", lambda step, losses: steps.append(step))
+    assert steps == [5, 6]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+
+
+def test_no_step_is_left_out_after_a_damaged_checkpoint(tmp_path):
+    whole = tiny_vae()
+
+    def keep(step, losses):
+        if step == 5:
+            shutil.copytree(tmp_path / "step-00000004", tmp_path / "kept")
+
+    train_video_codec(whole, batches, CONFIG, tmp_path, keep)
+    (tmp_path / "kept").rename(tmp_path / "step-00000004")
+    newest = tmp_path / "step-00000006" / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    resumed, steps = tiny_vae(), []
+    train_video_codec(resumed, batches, CONFIG, tmp_path, lambda step, losses: steps.append(step))
     assert steps == [5, 6]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name

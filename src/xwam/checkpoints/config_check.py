@@ -52,7 +52,7 @@ SCHEMAS: Mapping[str, Mapping[str, Field]] = {
     "XWAMTransformer3DModel": {
         "patch_size": Field(int, 1, 16, length=3),
         "num_attention_heads": Field(int, 1, 256),
-        "attention_head_dim": Field(int, 2, 1024),
+        "attention_head_dim": Field(int, 6, 1024),
         "in_channels": Field(int, 1, 4096),
         "out_channels": Field(int, 1, 4096),
         "text_dim": Field(int, 1, 65_536),
@@ -70,7 +70,7 @@ SCHEMAS: Mapping[str, Mapping[str, Field]] = {
         "num_depth_layers": Field(int, 0, 512),
     },
     "XWAMScheduler": {
-        "num_train_timesteps": Field(int, 1, 1_000_000),
+        "num_train_timesteps": Field(int, 2, 1_000_000),
         "shift": Field(float, 1e-3, 1e3),
         "num_inference_steps": Field(int, 1, 10_000),
         "num_action_steps": Field(int, 1, 10_000),

@@ -47,7 +47,6 @@ PARTS = {
     "base": (7, 10),
     "torso": (10, 11),
 }  # base mode is the twelfth number
-COMMAND_SIZE = 12
 CAMERAS = ("robot0_agentview_left", "robot0_agentview_right", "robot0_eye_in_hand")
 IMAGE_SIZE = (256, 256)  # pixels
 KITCHENS = ((1, 1), (2, 2), (4, 4), (6, 9), (7, 10))  # pairs of layout and style

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from xwam.geometry.matrix_checks import UNIT_TOLERANCE
 from xwam.robots.camera_formats import camera_from_sapien
 from xwam.structures import ArmState, Camera
 
 ARMS = ("left", "right")
-UNIT_TOLERANCE = 1e-3  # of the length of a commanded quaternion
 
 
 def arm_states(endpose: Mapping[str, Any]) -> dict[str, ArmState]:

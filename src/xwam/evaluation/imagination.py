@@ -118,7 +118,7 @@ def _imagine(
 ) -> None:
     spec = spec_for_images(pipeline.robot_processor.spec, clip)
     if spec != pipeline.robot_processor.spec:
-        pipeline = XWAM4DPipeline(**{**pipeline.components, "robot_processor": RobotProcessor(spec)})
+        pipeline = XWAM4DPipeline.from_pipe(pipeline, robot_processor=RobotProcessor(spec))
         pipeline.set_progress_bar_config(disable=True)
     truth = clip_future(spec, clip)
     if options.given_actions and truth.actions is None:

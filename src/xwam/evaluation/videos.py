@@ -89,7 +89,7 @@ class Film:
         else:
             frame = min(index_in_chunk // self._robot.actions_per_frame, self._dream.shape[1] - 1)
             rows = {
-                "seen": [_as_the_model_sees(view, self._robot) for view in views],
+                "seen": [_cut_as_for_the_model(view, self._robot) for view in views],
                 f"imagined {index_in_chunk} commands before": [
                     *resize_frames(self._dream[:, frame], self._robot.image_size)
                 ],
@@ -97,8 +97,8 @@ class Film:
         self._pictures.append(_page(rows, f"{step * self._period:5.2f} s  {observation.instruction}"))
 
 
-def _as_the_model_sees(view: np.ndarray, robot: RobotSpec) -> np.ndarray:
-    """The centre crop that the model works on, at the size of its images."""
+def _cut_as_for_the_model(view: np.ndarray, robot: RobotSpec) -> np.ndarray:
+    """The centre crop that the model works on, as sharp as the camera saw it; a simulator's side may lack torch."""
     height, width = view.shape[:2]
     crop_height, crop_width = int(height * robot.crop_ratio), int(width * robot.crop_ratio)
     top, left = (height - crop_height) // 2, (width - crop_width) // 2

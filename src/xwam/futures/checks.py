@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 
 from xwam.futures.future import DEPTH_KINDS, Future
-from xwam.geometry.matrix_checks import FARTHEST_DEPTH, intrinsics_problem, rigid_problem
+from xwam.geometry.matrix_checks import (
+    FARTHEST_DEPTH,
+    FARTHEST_TOOL,
+    UNIT_TOLERANCE,
+    intrinsics_problem,
+    rigid_problem,
+)
 from xwam.structures import ActionChunk, ArmState, DepthCalibration, JointState
 
-UNIT_TOLERANCE = 1e-3  # of the length of a quaternion; float32 stays below 1e-6
-MAX_DISTANCE = 20.0  # metres from the base, beyond any arm on any base
 SAMPLED = 4  # every so many rows and columns tell the unit
 KINDS_WITHOUT_DEPTH = ("none", "relative")
 
@@ -149,9 +153,9 @@ def _check_states(future: Future) -> None:
 def _check_arm(label: str, state: Any) -> None:
     if isinstance(state, ArmState):
         position = _vector(f"{label}.position", state.position, 3)
-        if (distance := float(np.linalg.norm(position))) > MAX_DISTANCE:
+        if (distance := float(np.linalg.norm(position))) > FARTHEST_TOOL:
             raise ValueError(
-                f"`{label}.position` must be metres within {MAX_DISTANCE:g} m of the base, but is {distance:g} away."
+                f"`{label}.position` must be metres within {FARTHEST_TOOL:g} m of the base, but is {distance:g} away."
             )
         length = float(np.linalg.norm(_vector(f"{label}.quaternion", state.quaternion, 4)))
         if abs(length - 1) > UNIT_TOLERANCE:

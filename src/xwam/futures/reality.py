@@ -123,7 +123,10 @@ def _known(depth: np.ndarray) -> np.ndarray:
 
 
 def _to_uint8(frames: torch.Tensor) -> np.ndarray:
-    """Frames `(F, 3, H, W)` in [-1, 1] as RGB `(F, H, W, 3)`."""
+    """Frames `(F, 3, H, W)` in [-1, 1] as RGB `(F, H, W, 3)`, rounded, so that a camera's own pixels come back as they were.
+
+    What a network makes is cut off instead (`frames_to_uint8`), as in the release: half a level darker in the mean.
+    """
     levels = frames.clamp(-1, 1).add(1).mul(127.5).round()
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 

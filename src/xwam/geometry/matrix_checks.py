@@ -1,4 +1,4 @@
-"""What is wrong with a calibration matrix, in words; `None` when nothing is. Needs no torch."""
+"""What is wrong with a calibration matrix, in words; `None` when nothing is. Bounds of poses. Needs no torch."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import numpy as np
 MIN_FOCAL_LENGTH = 4.0  # pixels; intrinsics that were divided by the image size stay below
 ORTHONORMAL_TOLERANCE = 1e-3  # largest error of an entry of R R^T; float32 extrinsics of simulators stay below 1e-5
 FARTHEST_ORIGIN = 20.0  # metres; no camera stands farther from the base of its arm, and in millimetres all would
+UNIT_TOLERANCE = 1e-3  # of the length of a quaternion; float32 and rounded logs stay below 1e-4
+FARTHEST_TOOL = 20.0  # metres from the base, beyond any arm on any base
 FARTHEST_DEPTH = 50.0  # metres; no robot looks so far, and half of a view beyond it is in another unit
 
 

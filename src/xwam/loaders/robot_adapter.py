@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
@@ -31,6 +30,7 @@ from xwam.models.embodiment import new_embodiment
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.spec import RobotSpec
+from xwam.utils.random_weights import seeded_weights
 
 
 class XWAMRobotMixin:
@@ -80,8 +80,7 @@ class XWAMRobotMixin:
         embodiment = new_embodiment(self.transformer, **dimensions(robot), seed=seed)
 
         def add() -> None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            with seeded_weights(seed):
                 self.transformer.add_adapter(lora, adapter_name=name)
 
         self._install(name, Robot(processor, embodiment), add)

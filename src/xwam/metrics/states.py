@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
+from xwam.geometry.matrix_checks import UNIT_TOLERANCE
 from xwam.geometry.rotations import quaternion_conjugate, quaternion_multiply, quaternion_to_axis_angle
 from xwam.metrics.arrays import check_floats, check_pair, reduced
 from xwam.structures import ArmState, JointState
-
-UNIT_TOLERANCE = 1e-3  # quaternions of this much other length are no rotations
 
 State = Mapping[str, ArmState | JointState]  # every arm of the robot at one instant
 

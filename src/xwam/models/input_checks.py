@@ -10,6 +10,7 @@ import torch
 from xwam.utils.shapes import expect_shapes
 
 DEPTH_BRANCHES = ("none", "interleaved", "sequence", "channel")
+DENOISED_BRANCHES = ("sequence", "channel")  # whose depth is denoised with the video, and must always be there
 _MINIMUMS = {
     "num_attention_heads": 1, "attention_head_dim": 6, "in_channels": 1, "text_dim": 1, "freq_dim": 2, "ffn_dim": 1,
     "num_layers": 1, "num_views": 1, "action_dim": 1, "state_dim": 1, "actions_per_frame": 1,
@@ -76,7 +77,7 @@ def check_inputs(
         if sizes[letter] % patch:
             raise ValueError(f"`hidden_states` has {letter} = {sizes[letter]}, which {patch} does not divide.")
     branch = config["depth_branch"]
-    denoises_depth = branch in ("sequence", "channel")
+    denoises_depth = branch in DENOISED_BRANCHES
     if denoises_depth != (depth is not None):
         verb = "needs" if denoises_depth else "takes no"
         raise ValueError(f"The depth branch {branch!r} {verb} `depth_hidden_states`.")

@@ -13,6 +13,7 @@ from xwam.checkpoints.hub import fetch_snapshot
 from xwam.checkpoints.safetensors_check import TensorInfo, check_safetensors, compare_tensors
 from xwam.checkpoints.sources import local_folder
 from xwam.checkpoints.verification import verify_component
+from xwam.errors import CheckpointConfigError
 
 _STEM = "diffusion_pytorch_model"
 _FLOAT_DTYPES = frozenset(["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"])
@@ -64,8 +65,11 @@ class CheckedLoadingMixin:
         if found is None or "quantization_config" in config:
             return  # diffusers names missing files; quantized tensors have a layout of their own
         overrides = {name: kwargs[name] for name in cls._get_init_keys(cls) if name in kwargs}
-        with torch.device("meta"):
-            model = cls.from_config({**config, **overrides})
+        try:
+            with torch.device("meta"):
+                model = cls.from_config({**config, **overrides})
+        except ValueError as error:
+            raise CheckpointConfigError(f"{folder}: {error}") from error
         if overrides.get("depth_branch") == "none":
             found = {name: info for name, info in found.items() if not name.startswith("depth_")}
         expected = {

@@ -22,7 +22,7 @@ from xwam.models.embeddings_xwam import (
     rotary_embedding,
 )
 from xwam.models.input_checks import check_config, check_inputs, check_timesteps
-from xwam.models.model_features import XWAMModelFeaturesMixin
+from xwam.models.model_features import XWAMModelFeaturesMixin, check_can_be_saved
 from xwam.models.model_loading import CheckedLoadingMixin
 from xwam.models.modeling_outputs import XWAMTransformerOutput
 from xwam.models.single_file_loading import CheckedSingleFileMixin
@@ -266,12 +266,14 @@ class XWAMTransformer3DModel(  # type: ignore[misc]  # `from_single_file` of our
         Saves the memory of `num_depth_layers` blocks (3.3 GB in bfloat16 at the released size) once this model is let go.
 
         Raises:
-            ValueError: If depth is part of the sequence or of the channels and cannot be left out.
+            ValueError: If depth is part of the sequence or of the channels and cannot be left out, or if robots or LoRA
+                adapters are loaded and not fused.
         """
         if self.config.depth_branch not in ("interleaved", "none"):
             raise ValueError(
                 f"Only an interleaved depth branch can be left out; this model's is {self.config.depth_branch!r}."
             )
+        check_can_be_saved(self)  # adapters and fused projections have no place in a new model
         with torch.device("meta"):
             lean = type(self).from_config(self.config, depth_branch="none")
         kept = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("depth_")}

@@ -2,7 +2,6 @@
 
 from typing import TypeVar
 
-import torch
 from diffusers import AutoencoderKLWan
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
@@ -11,6 +10,7 @@ from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.registry import get_robot
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
+from xwam.utils.random_weights import seeded_weights
 
 ROBOT = "mujoco_panda"
 LATENT_CHANNELS = 8
@@ -36,8 +36,7 @@ def create_embedded_pipeline(
         depth_branch (`str`, *optional*, defaults to `"interleaved"`): See `XWAMTransformer3DModel`.
     """
     spec = get_robot(ROBOT)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_weights(seed):
         transformer = XWAMTransformer3DModel(
             num_attention_heads=4, attention_head_dim=32, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
             text_dim=TEXT_WIDTH, ffn_dim=512, num_layers=4, num_depth_layers=2, num_views=len(spec.cameras),

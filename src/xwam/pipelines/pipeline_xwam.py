@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -13,6 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xwam.loaders.lora import XWAMLoraLoaderMixin
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.joint_latents import OBSERVATION_ONLY, Given, JointLatents
 from xwam.models.text_codec import check_prompt_lengths, encode_prompt
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
@@ -21,7 +23,7 @@ from xwam.pipelines.call_options import CALLBACK_TENSORS, CallOptions, check_rep
 from xwam.pipelines.component_checks import check_components, check_robot_sizes
 from xwam.pipelines.denoising import DenoisingStep, Prompt, denoise
 from xwam.pipelines.pipeline_output import XWAMPolicyOutput
-from xwam.pipelines.prompt_cache import PromptCache, weights_fingerprint
+from xwam.pipelines.prompt_cache import PromptCache, autocast_state, weights_fingerprint
 from xwam.pipelines.robot_storage import RobotStorage
 from xwam.pipelines.storage import PipelineStorage
 from xwam.robots.processor import RobotProcessor
@@ -108,11 +110,13 @@ class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
             prompts (`str` or `Sequence[str]`): One per example; `""` is the unconditional prompt.
 
         Raises:
-            ValueError: If the pipeline has no text encoder, or a prompt has more tokens than N.
+            ValueError: If the pipeline has no text encoder, there is no prompt, or one has more tokens than N.
         """
         if self.text_encoder is None or self.tokenizer is None:
             raise ValueError(_NO_TEXT_ENCODER)
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not prompts:
+            raise ValueError("`prompts` must hold at least one prompt, but is empty.")
         max_length = self.config.max_sequence_length
         check_prompt_lengths(self.tokenizer, prompts, max_length)
 
@@ -121,8 +125,9 @@ class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
             return encode_prompt(self.text_encoder, self.tokenizer, missing, max_length)
 
         encoder = weights_fingerprint([self.text_encoder])
-        state = None if encoder is None else (encoder, id(self.tokenizer), max_length)
-        return self._prompt_cache.embeds(prompts, state, encode).to(self._execution_device)
+        device = self._execution_device
+        state = None if encoder is None else (encoder, id(self.tokenizer), max_length, autocast_state(device))
+        return self._prompt_cache.embeds(prompts, state, encode, device)
 
     def clear_prompt_cache(self) -> None:
         """Forget all embeddings, keys and values of prompts. Changed weights are noticed without this."""
@@ -213,7 +218,7 @@ class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
 
     @property
     def _denoises_depth(self) -> bool:
-        return self.transformer.config.depth_branch in ("sequence", "channel")
+        return self.transformer.config.depth_branch in DENOISED_BRANCHES
 
     def _draw_noise(
         self, first_frame_shape: torch.Size, generators: Sequence[torch.Generator | None], device: torch.device
@@ -307,7 +312,7 @@ class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
     def _call(self) -> Iterator[StageTimer]:
         """Clock of one call; offloaded models go back when it ends, however it ends."""
         device = self._execution_device
-        timer = StageTimer(torch.cuda.synchronize if device.type == "cuda" else None)
+        timer = StageTimer(partial(torch.cuda.synchronize, device) if device.type == "cuda" else None)
         try:
             yield timer
         finally:

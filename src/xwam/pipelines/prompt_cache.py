@@ -1,17 +1,17 @@
 """Text is encoded once per prompt, and its keys and values once per prompt and weights. See docs/design/0005-prompt-cache.md."""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.denoising import Prompt
+from xwam.utils.plain_tensors import plain_tensors
 
 MAX_PROMPTS = 64  # embeddings: 4 MB each at the released size
 MAX_TEXT_CACHES = 2  # keys and values: 250 MB each at the released size; guidance needs two
@@ -23,7 +23,7 @@ class _Remembered:
     """Keys and values with everything they were computed from; the embeddings are a copy of the caller's."""
 
     prompt: Prompt
-    attention_kwargs: str
+    options: Hashable
     weights: Hashable
 
 
@@ -44,7 +44,11 @@ class PromptCache:
         self._caches.clear()
 
     def embeds(
-        self, prompts: Sequence[str], state: Hashable | None, encode: Callable[[list[str]], torch.Tensor]
+        self,
+        prompts: Sequence[str],
+        state: Hashable | None,
+        encode: Callable[[list[str]], torch.Tensor],
+        device: torch.device,
     ) -> torch.Tensor:
         """Embeddings `(B, N, E)` of prompts; only those that are not known are encoded, each once.
 
@@ -52,7 +56,8 @@ class PromptCache:
             prompts (`Sequence[str]`): One per example.
             state (`Hashable` or `None`): State of everything that encodes; `None` where that cannot be told, and nothing is
                 remembered.
-            encode (`Callable`): Encodes a list of prompts.
+            encode (`Callable`): Encodes a list of prompts, on any device.
+            device (`torch.device`): Where the embeddings are wanted.
         """
         rows = {prompt: self._embeds[prompt, state] for prompt in prompts if (prompt, state) in self._embeds}
         missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in rows]
@@ -64,7 +69,7 @@ class PromptCache:
                 self._embeds.move_to_end((prompt, state))
             while len(self._embeds) > MAX_PROMPTS:
                 self._embeds.popitem(last=False)
-        return torch.cat([rows[prompt] for prompt in prompts])
+        return torch.cat([rows[prompt].to(device) for prompt in prompts])
 
     def prompts(
         self,
@@ -81,25 +86,26 @@ class PromptCache:
         """
         weights = weights_fingerprint(_text_modules(transformer))
         scale = repr(sorted((attention_kwargs or {}).items()))
-        return [self._prompt(transformer, own, scale, weights) for own in embeds]
+        return [self._prompt(transformer, own, (scale, autocast_state(own.device)), weights) for own in embeds]
 
     def _prompt(
-        self, transformer: XWAMTransformer3DModel, embeds: torch.Tensor, scale: str, weights: Hashable | None
+        self, transformer: XWAMTransformer3DModel, embeds: torch.Tensor, options: Hashable, weights: Hashable | None
     ) -> Prompt:
         for known in self._caches:
-            if (
-                known.attention_kwargs == scale
-                and known.weights == weights
-                and _are_equal(known.prompt.embeds, embeds)
-            ):
+            if known.options == options and known.weights == weights and _are_equal(known.prompt.embeds, embeds):
                 self._caches.remove(known)
                 self._caches.append(known)
                 return known.prompt
         prompt = Prompt(embeds.clone(), transformer.new_text_cache())
         if weights is not None:
-            self._caches.append(_Remembered(prompt, scale, weights))
+            self._caches.append(_Remembered(prompt, options, weights))
             del self._caches[:-MAX_TEXT_CACHES]
         return prompt
+
+
+def autocast_state(device: torch.device) -> Hashable:
+    """In what precision a device computes here: what was computed within `torch.autocast` is not what is computed outside."""
+    return torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
 
 
 def weights_fingerprint(modules: Iterable[nn.Module]) -> Hashable | None:
@@ -116,7 +122,7 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> Hashable | None:
             if isinstance(child, BaseTunerLayer):
                 scaling = getattr(child, "scaling", None)
                 parts.append(repr((child.active_adapters, child.disable_adapters, child.merged_adapters, scaling)))
-        tensors.extend(plain for parameter in module.parameters() for plain in _plain_tensors(parameter))
+        tensors.extend(plain for parameter in module.parameters() for plain in plain_tensors(parameter))
     if not tensors or any(tensor.is_meta for tensor in tensors):
         return None
     parts.extend((id(tensor), _version(tensor), str(tensor.dtype)) for tensor in tensors)
@@ -132,15 +138,6 @@ def weights_fingerprint(modules: Iterable[nn.Module]) -> Hashable | None:
 def _are_equal(first: torch.Tensor, second: torch.Tensor) -> bool:
     alike = (first.shape, first.dtype, first.device) == (second.shape, second.dtype, second.device)
     return alike and torch.equal(first, second)
-
-
-def _plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensor, or those that a quantized one is made of."""
-    if not is_traceable_wrapper_subclass(tensor):
-        yield tensor
-        return
-    for name in tensor.__tensor_flatten__()[0]:
-        yield from _plain_tensors(getattr(tensor, name))
 
 
 def _text_modules(transformer: XWAMTransformer3DModel) -> list[nn.Module]:

@@ -20,6 +20,7 @@ from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.model_card import ModelCard, render_model_card
 
 MODEL_CARD_NAME = "README.md"
+_OFFLOADING = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 
 class PipelineStorage(DiffusionPipeline):
@@ -70,6 +71,13 @@ class PipelineStorage(DiffusionPipeline):
             raise ValueError(
                 "`load_depth=False` and `quantization_config` cannot be combined: load with depth, or without it in full."
             )
+        if "torch_dtype" in kwargs:  # as `dtype` is called in older code
+            older = kwargs.pop("torch_dtype")
+            if dtype is not None and older != dtype:
+                raise ValueError(
+                    f"`dtype` is {dtype} and `torch_dtype`, its older name, is {older}: give `dtype` alone."
+                )
+            dtype = older
         passed = [name for name in cls._component_names() if name in kwargs]
         folder = local_folder(pretrained_model_name_or_path)
         if folder is not None:
@@ -101,7 +109,13 @@ class PipelineStorage(DiffusionPipeline):
             kwargs: Components or settings to use instead.
         """
         settings = {"max_sequence_length": pipeline.config.max_sequence_length}
-        return cls(**{**pipeline.components, **settings, **kwargs})
+        made = cls(**{**pipeline.components, **settings, **kwargs})
+        for (
+            name
+        ) in _OFFLOADING:  # diffusers keeps the hooks of model offloading with the pipeline, not with its models
+            if hasattr(pipeline, name):
+                setattr(made, name, getattr(pipeline, name))
+        return made
 
     def save_pretrained(self, save_directory: str | Path, *, card: ModelCard | None = None, **kwargs: Any) -> None:
         """Write the pipeline, a model card and a manifest of all files into a folder.
@@ -110,7 +124,8 @@ class PipelineStorage(DiffusionPipeline):
             save_directory (`str` or `Path`): Folder; made where it does not exist.
             card (`ModelCard`, *optional*): What only you know: training data, licence, measurements. A card that is already
                 in the folder is kept when this is not given.
-            kwargs: `variant`, `max_shard_size`, and `push_to_hub=True` with `repo_id`, `token`, `private`, `create_pr`.
+            kwargs: `variant`, `max_shard_size`, and `push_to_hub=True` with `repo_id` (the folder's name where
+                it is not given), `token`, `private`, `create_pr`.
 
         Raises:
             ValueError: If the weights would be written in a form that cannot be loaded again, such as unfused LoRA adapters or
@@ -120,7 +135,7 @@ class PipelineStorage(DiffusionPipeline):
             raise ValueError("`safe_serialization` must be True: weights are written as safetensors only.")
         check_can_be_saved(self.transformer)
         if kwargs.pop("push_to_hub", False):
-            self.push_to_hub(card=card, **kwargs)
+            self.push_to_hub(**{"repo_id": Path(save_directory).resolve().name, **kwargs}, card=card)
             kwargs = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
         super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
         forget_origins(Path(save_directory), self.components)

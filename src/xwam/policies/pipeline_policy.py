@@ -18,6 +18,7 @@ from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline
 from xwam.structures import ActionChunk, Observation
+from xwam.utils.plain_tensors import plain_tensors
 
 _ORIGIN = ("architectures", "dtype", "torch_dtype", "transformers_version")  # in configs of transformers
 _BESIDE_ACTIONS = "depth_"  # tensors of an interleaved depth branch, on which actions do not depend
@@ -155,7 +156,7 @@ def weights_hash(module: nn.Module, *, with_depth: bool = False) -> str:
         if branch == "interleaved" and name.startswith(_BESIDE_ACTIONS):
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        for part in _plain_tensors(tensor):
+        for part in plain_tensors(tensor):
             digest.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -166,16 +167,6 @@ def _settings(module: Any) -> dict[str, Any]:
     if config.get("depth_branch") in ("interleaved", "none"):
         config = {name: value for name, value in config.items() if "depth" not in name}
     return {name: value for name, value in config.items() if not name.startswith("_") and name not in _ORIGIN}
-
-
-def _plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensor, or those that a quantized one is made of."""
-    names = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else None
-    if names is None:
-        yield tensor
-        return
-    for name in names:
-        yield from _plain_tensors(getattr(tensor, name))
 
 
 def _adapters(transformer: nn.Module) -> dict[str, Any]:

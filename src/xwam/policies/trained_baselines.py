@@ -16,6 +16,7 @@ from xwam.policies.demonstrated_chunks import DemonstratedChunks
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.spec import RobotSpec
 from xwam.structures import ActionChunk, Observation
+from xwam.utils.random_weights import seeded_weights
 
 
 class TrainedBaseline(ABC):
@@ -189,8 +190,7 @@ class ClonedPolicy(TrainedBaseline):
         """
         config = CloningConfig() if config is None else config
         vocabulary = sorted({word for own in chunks.instructions for text in own for word in words_of(text)})
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded_weights(config.seed):
             policy = cls(robot, vocabulary, width=config.width, num_layers=config.num_layers)
         policy._learn(chunks, config)
         return policy

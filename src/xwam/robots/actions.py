@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from xwam.geometry.matrix_checks import UNIT_TOLERANCE
 from xwam.geometry.rotations import (
     axis_angle_to_quaternion,
     canonical_quaternion,
@@ -17,7 +18,6 @@ from xwam.geometry.rotations import (
     quaternion_multiply,
     quaternion_to_axis_angle,
 )
-from xwam.robots.observation_checks import UNIT_TOLERANCE
 from xwam.robots.spec import ArmSpec, GripperSpec, RobotSpec
 from xwam.robots.states import RobotState, base_poses, model_poses, stack_poses
 from xwam.structures import ActionChunk

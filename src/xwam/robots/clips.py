@@ -8,12 +8,13 @@ import torch
 
 from xwam.errors import DataError
 from xwam.geometry.cameras import center_crop_box
+from xwam.geometry.matrix_checks import UNIT_TOLERANCE
 from xwam.geometry.rotations import quaternion_conjugate, quaternion_multiply, quaternion_to_axis_angle
 from xwam.robots.actions import commands_to_channels
 from xwam.robots.clip_views import clip_intrinsics, clip_poses, encode_clip_depths, encode_frames
 from xwam.robots.images import CropBox
 from xwam.robots.layout import VectorLayout
-from xwam.robots.observation_checks import GRIPPER_TOLERANCE, UNIT_TOLERANCE
+from xwam.robots.observation_checks import GRIPPER_TOLERANCE
 from xwam.robots.spec import ArmSpec, RobotSpec
 from xwam.robots.states import model_poses, state_rows_to_channels
 from xwam.robots.vector_codec import VectorCodec

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-SMALLEST_RANGE = 1e-6  # channel units; a flat channel is divided by this, in both directions
+from xwam.robots.spec import SMALLEST_RANGE
 
 
 @dataclass(frozen=True, eq=False)

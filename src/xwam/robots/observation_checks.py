@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 
 from xwam.errors import ObservationError
-from xwam.geometry.matrix_checks import FARTHEST_DEPTH, intrinsics_problem, rigid_problem
+from xwam.geometry.matrix_checks import (
+    FARTHEST_DEPTH,
+    FARTHEST_TOOL,
+    UNIT_TOLERANCE,
+    intrinsics_problem,
+    rigid_problem,
+)
 from xwam.robots.spec import ArmSpec, CameraSpec, RobotSpec
 from xwam.structures import ArmState, Camera, JointState, Observation
 
 MAX_INSTRUCTION_CHARACTERS = 2000  # the text encoder reads 512 tokens, about four characters each
-UNIT_TOLERANCE = 1e-3  # of the length of a quaternion; float32 and rounded logs stay below 1e-4
 GRIPPER_TOLERANCE = 0.05  # of an opening; measured fingers pass their nominal ends by up to 2 %
 
 # Beyond these a number is in another unit.
-MAX_DISTANCE = 20.0  # metres from the base, beyond any arm on any base
 MAX_JOINT_ANGLE = 4 * math.pi  # radians, two turns
 MAX_MEDIAN_DEPTH = 20.0  # times the far end of the camera's depth range
 
@@ -83,8 +87,8 @@ def check_state(spec: RobotSpec, label: str, state: Any, *, is_measured: bool = 
         spec (`RobotSpec`): The robot.
         label (`str`): What the message calls the state.
         state (`Any`): The state.
-        is_measured (`bool`, *optional*, defaults to `True`): Whether a robot measured it; a predicted gripper may pass its
-            ends by as much as the network likes.
+        is_measured (`bool`, *optional*, defaults to `True`): Whether a robot measured it. What a network predicts may lie
+            anywhere, and is in the right unit all the same.
 
     Raises:
         ObservationError: If an arm is missing, extra, of the wrong kind or holds wrong numbers.
@@ -145,9 +149,9 @@ def _check_arm(label: str, arm: ArmSpec, state: Any, *, is_measured: bool = True
     if isinstance(state, ArmState):
         _check_vector(f"{label}.position", state.position, 3)
         distance = float(np.linalg.norm(state.position))
-        if distance > MAX_DISTANCE:
+        if is_measured and distance > FARTHEST_TOOL:
             raise ObservationError(
-                f"`{label}.position` must be metres within {MAX_DISTANCE:g} m of the base, but is {distance:g} away."
+                f"`{label}.position` must be metres within {FARTHEST_TOOL:g} m of the base, but is {distance:g} away."
             )
         _check_vector(f"{label}.quaternion", state.quaternion, 4)
         length = float(np.linalg.norm(np.asarray(state.quaternion, dtype=np.float64)))
@@ -156,7 +160,7 @@ def _check_arm(label: str, arm: ArmSpec, state: Any, *, is_measured: bool = True
     else:
         assert arm.num_joints is not None, "arms with joint states have joints"
         _check_vector(f"{label}.positions", state.positions, arm.num_joints)
-        if np.abs(state.positions).max() > MAX_JOINT_ANGLE:
+        if is_measured and np.abs(state.positions).max() > MAX_JOINT_ANGLE:
             raise ObservationError(
                 f"`{label}.positions` must be radians within ±4π, but are {np.round(state.positions, 3).tolist()}."
             )

@@ -129,6 +129,9 @@ class RawScale(Record):
                 yield f"`{field}` must be positive, but is {getattr(self, field)}"
 
 
+SMALLEST_RANGE = 1e-6  # between two quantiles, channel units; a flat channel is divided by this, in both directions
+
+
 @dataclass(frozen=True)
 class Quantiles(Record):
     """1 % and 99 % quantiles of every channel, in the order of `state_columns` and `action_columns`.

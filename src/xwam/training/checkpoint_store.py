@@ -43,6 +43,11 @@ class CheckpointStore:
         """Folder of the checkpoint after `step` steps, whether it exists or not."""
         return self.folder / f"step-{step:08d}"
 
+    @staticmethod
+    def step_of(path: Path) -> int:
+        """Steps that were done at a checkpoint of this store, from its name."""
+        return int(path.name.removeprefix("step-"))
+
     def steps(self) -> list[int]:
         """Steps that have a folder, in order; whether it is sound is another question."""
         if not self.folder.is_dir():

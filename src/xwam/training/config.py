@@ -58,7 +58,7 @@ class TrainConfig:
         video_weight (`float`, *optional*, defaults to `1.0`): Weight of the video loss.
         action_weight (`float`, *optional*, defaults to `1.0`): Weight of the action loss.
         state_weight (`float`, *optional*, defaults to `1.0`): Weight of the state loss.
-        depth_weight (`float`, *optional*, defaults to `1.0`): Weight of the depth loss; 0 leaves depth out of the training.
+        depth_weight (`float`, *optional*, defaults to `1.0`): Weight of the depth loss; 0 leaves an interleaved branch untrained.
         spectral_weight (`float`, *optional*, defaults to `0.0`): Weight of the loss on the spectrum of the actions.
         text_dropout (`float`, *optional*, defaults to `0.1`): Share of the windows that are shown the empty prompt.
         seed (`int`, *optional*, defaults to `42`): Of the order of the windows, their crops, their noise and new weights.

@@ -16,6 +16,7 @@ from xwam.data.streams.batch_loader import make_loader
 from xwam.data.streams.sample_order import MixtureOrder, WindowOrder
 from xwam.data.streams.stream import MAX_ATTEMPTS
 from xwam.errors import CheckpointConfigError, CheckpointError, DataError
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.joint_latents import JointLatents
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.robots.spec import RobotSpec
@@ -88,8 +89,15 @@ class EncodedDataset:
             pipeline (`XWAMPipeline`): What shall be trained.
 
         Raises:
-            CheckpointConfigError: If its VAE, text encoder or robot is another than the data were encoded with.
+            CheckpointConfigError: If its VAE, text encoder or robot is another than the data were encoded with, or its depth
+                branch needs depth and none was encoded.
         """
+        branch = pipeline.transformer.config.depth_branch
+        if branch in DENOISED_BRANCHES and not self.header.with_depth:
+            raise CheckpointConfigError(
+                f"{self.folder} was encoded without depth, but the pipeline's depth branch {branch!r} needs it. Encode the data "
+                "again with depth, or train a pipeline with another branch."
+            )
         for name, found in identity_of(pipeline).items():
             if found != self.header.identity[name]:
                 raise CheckpointConfigError(

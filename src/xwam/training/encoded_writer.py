@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import os
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,10 +257,13 @@ class _Entries(Dataset):
 def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """A file that appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-    sync_file(temporary)
-    temporary.rename(path)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")  # several processes may begin a folder together
+    try:
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        sync_file(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool3d
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from xwam.data.streams.collate import TrainBatch
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.joint_latents import JointLatents
 from xwam.models.text_codec import check_prompt_lengths, encode_prompt
 from xwam.models.video_codec import encode_frames
@@ -58,6 +59,16 @@ class TextEncoding:
                 embeds = encode_prompt(self.text_encoder, self.tokenizer, [prompt], self.max_length)
                 self._known[prompt] = embeds[0].cpu()
         return torch.stack([self._known[prompt] for prompt in prompts]).to(self.text_encoder.device)
+
+
+def needs_depth(depth_branch: str, is_of_use: bool) -> bool:
+    """Whether depth is encoded: always where it is denoised, never without a branch, else where it is of use.
+
+    Args:
+        depth_branch (`str`): The transformer's.
+        is_of_use (`bool`): Whether depth was measured, or carries a loss.
+    """
+    return depth_branch in DENOISED_BRANCHES or (depth_branch != "none" and is_of_use)
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ All functions are collective: every process calls them; the first one gets and b
 """
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,9 +15,9 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from xwam.errors import CheckpointMismatchError
+from xwam.utils.plain_tensors import plain_tensors
 
 Tensors = dict[str, torch.Tensor]
 
@@ -122,20 +121,11 @@ def frozen_fingerprint(model: Any) -> str:
             continue
         is_any = True
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        for tensor in _plain_tensors(parameter.detach()):
+        for tensor in plain_tensors(parameter.detach()):
             flat = tensor.reshape(-1)
             stride = max(1, flat.numel() // _FINGERPRINT_ENTRIES)
             digest.update(flat[::stride][:_FINGERPRINT_ENTRIES].float().cpu().numpy().tobytes())
     return digest.hexdigest() if is_any else ""
-
-
-def _plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The tensor, or those that a quantized one is made of."""
-    if not is_traceable_wrapper_subclass(tensor):
-        yield tensor
-        return
-    for name in tensor.__tensor_flatten__()[0]:
-        yield from _plain_tensors(getattr(tensor, name))
 
 
 def _options(**more: Any) -> StateDictOptions:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.video_codec import decode_latents
 from xwam.pipelines.denoising import Prompt, denoise
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
@@ -53,7 +54,7 @@ def sample_futures(
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     scheduler.set_timesteps(num_inference_steps, num_action_steps, encoded.clean.video.device)
     _, noise = noise_for(
-        indices, seed_from("futures", seed), scheduler, encoded.clean, with_depth=branch in ("sequence", "channel")
+        indices, seed_from("futures", seed), scheduler, encoded.clean, with_depth=branch in DENOISED_BRANCHES
     )
     prompt = Prompt(encoded.prompt_embeds, pipeline.transformer.new_text_cache())
     *_, last = denoise(

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.joint_latents import JointLatents
 from xwam.schedulers.noise_pairs import NoisePairs
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
@@ -36,15 +37,17 @@ def with_noise(batch: EncodedBatch, scheduler: XWAMScheduler, depth_branch: str,
     Args:
         batch (`EncodedBatch`): With `indices`.
         scheduler (`XWAMScheduler`): Draws the noise levels.
-        depth_branch (`str`): The transformer's: two of them denoise depth, too.
+        depth_branch (`str`): The transformer's: two of them denoise depth, too, and `"none"` leaves it out.
         config (`TrainConfig`): Seed and noise mode.
 
     Raises:
         ValueError: If the batch has no indices.
     """
+    if depth_branch == "none":  # what was encoded ahead may hold depth
+        batch = replace(batch, clean=replace(batch.clean, depth=None), depth_mask=None)
     if batch.indices is None:
         raise ValueError("A batch to train on must have `indices`, from which its noise is drawn.")
-    with_depth = depth_branch in ("sequence", "channel") and batch.clean.depth is not None
+    with_depth = depth_branch in DENOISED_BRANCHES and batch.clean.depth is not None
     pairs, noise = noise_for(
         batch.indices.cpu(), config.seed, scheduler, batch.clean, config.noise_mode, with_depth=with_depth
     )
@@ -96,7 +99,7 @@ def _counts(example: NoisyExamples, with_spectral: bool) -> dict[str, float]:
     for name, mask in masks.items():
         target = targets[name]
         assert target is not None, "a mask has its target"
-        counts[name] = float(mask.sum(dtype=torch.float64)) * math.prod(target.shape) / math.prod(mask.shape)
+        counts[name] = float(mask.cpu().sum(dtype=torch.float64)) * math.prod(target.shape) / math.prod(mask.shape)
     if with_spectral:
         whole = (masks["actions"] > 0).any(dim=-1).all(dim=-1)  # (B,)
         num_actions, channels = clean.actions.shape[1:]

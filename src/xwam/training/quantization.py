@@ -7,7 +7,6 @@ import torch
 from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig, TorchAoConfig
 
 QUANTIZATIONS = ("int8", "8bit", "4bit")
-BITS_PER_WEIGHT = {"int8": 8, "8bit": 8, "4bit": 4}
 _KEPT = ("condition_embedder",)  # by full name: prefixes would be passed over in silence
 
 

@@ -125,8 +125,9 @@ def sum_over_ranks(accelerator: Accelerator, values: Mapping[str, float | torch.
         accelerator (`Accelerator`): Of the run.
         values (`Mapping[str, float | torch.Tensor]`): Scalars; the same names in every process.
     """
-    stacked = torch.stack([torch.as_tensor(value, dtype=torch.float64).detach().cpu() for value in values.values()])
-    total = accelerator.reduce(stacked.to(accelerator.device), reduction="sum")
+    total = torch.stack([torch.as_tensor(value).detach().cpu().double() for value in values.values()])
+    if accelerator.num_processes > 1:  # alone it stays on the CPU: not every device knows float64
+        total = accelerator.reduce(total.to(accelerator.device), reduction="sum")
     return dict(zip(values, total.tolist(), strict=True))
 
 
@@ -137,6 +138,8 @@ def gather_states(accelerator: Accelerator, state: Mapping[str, torch.Tensor]) -
         accelerator (`Accelerator`): Of the run.
         state (`Mapping[str, torch.Tensor]`): Tensors of the same names and shapes in every process.
     """
+    if accelerator.num_processes == 1:
+        return [{name: own.clone() for name, own in state.items()}]
     gathered = {name: accelerator.gather(own[None].to(accelerator.device)).cpu() for name, own in state.items()}
     return [
         {name: tensors[rank].clone() for name, tensors in gathered.items()}

@@ -9,9 +9,6 @@ from collections.abc import Mapping
 
 from xwam.training.config import TrainConfig
 
-PRETRAINING_PROCESSES = 256  # of the paper; 2048 windows per step
-FINE_TUNING_PROCESSES = 32  # of the paper; 128 windows per step
-
 RELEASE_FINE_TUNING = TrainConfig(
     steps=20_000, batch_size=4, learning_rate=1e-5, warmup_steps=200, gradient_checkpointing=True, log_interval=20,
     validation_interval=2500, sample_interval=2500, save_interval=5000, num_workers=8,

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from xwam.errors import TrainingError
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.training.config import TrainConfig
-from xwam.training.encoding import TextEncoding, drop_prompts, encode_batch
+from xwam.training.encoding import TextEncoding, drop_prompts, encode_batch, needs_depth
 from xwam.training.full_state import frozen_fingerprint
 from xwam.training.loss_counts import NoisyExamples, loss_counts, mean_losses, numbers_of, with_noise
 from xwam.training.memory import memory_explained
@@ -213,7 +213,7 @@ class Trainer:
             raise ValueError(
                 "Without VAE or text encoder, the trainer needs encoded batches and an `encode` of its own."
             )
-        with_depth = self.pipeline.transformer.config.depth_branch != "none" and self.config.depth_weight > 0
+        with_depth = needs_depth(self.pipeline.transformer.config.depth_branch, self.config.depth_weight > 0)
         encoded = encode_batch(batch, self.pipeline.vae, self._encode_text, with_depth=with_depth)
         return drop_prompts(encoded, self._encode_text([""]), self.config.seed, self.config.text_dropout)
 

@@ -51,19 +51,18 @@ def robot_with_quantiles(robot: RobotSpec, readers: Sequence[EpisodeReader], fil
         file (`Path`): JSON file of the robot in the folder of the run.
 
     Raises:
-        DataError: If the file is of another robot, or the data cannot be read.
+        DataError: If the file is of a robot that differs in more than quantiles and notes, or the data cannot be read.
     """
     if robot.quantiles is not None:
         return robot
     if file.exists():
         found = RobotSpec.from_dict(read_json(file))
-        if (found.name, found.state_columns, found.command_columns) != (
-            robot.name,
-            robot.state_columns,
-            robot.command_columns,
-        ):
+        theirs, ours = found.to_dict(), robot.to_dict()
+        if others := [name for name in ours if name not in ("quantiles", "notes") and theirs[name] != ours[name]]:
             raise DataError(
-                f"It is of robot {found.name!r}, not of {robot.name!r}: take another output folder.", path=str(file)
+                f"It is of a robot with another {', '.join(others)} than the {robot.name!r} that is given: take another output "
+                "folder, or give that robot.",
+                path=str(file),
             )
         logger.info("The quantiles of robot %s are those of %s.", robot.name, file)
         return found

@@ -16,9 +16,10 @@ import torch
 
 from xwam.data.streams.collate import TrainBatch
 from xwam.geometry.depth import image_to_depth
+from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.video_codec import decode_latents
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
-from xwam.training.encoding import EncodeText, TextEncoding, encode_batch
+from xwam.training.encoding import EncodeText, TextEncoding, encode_batch, needs_depth
 from xwam.training.futures import Futures, sample_futures
 from xwam.training.noise import noise_for
 from xwam.training.objective import LossWeights, weighted_sum
@@ -132,7 +133,7 @@ def evaluate(
 
 def _encode(pipeline: XWAMPipeline, batch: TrainBatch, encode_text: EncodeText) -> EncodedBatch:
     assert pipeline.vae is not None
-    with_depth = pipeline.transformer.config.depth_branch != "none" and bool(batch.depth_mask.any())
+    with_depth = needs_depth(pipeline.transformer.config.depth_branch, bool(batch.depth_mask.any()))
     return encode_batch(batch, pipeline.vae, encode_text, with_depth=with_depth)
 
 
@@ -153,9 +154,7 @@ class _Sums:
     def add_losses(self, pipeline: XWAMPipeline, encoded: EncodedBatch) -> None:
         """Losses at the noise of every draw."""
         numbers = self.numbers(len(encoded.clean.video))
-        with_depth = (
-            pipeline.transformer.config.depth_branch in ("sequence", "channel") and encoded.clean.depth is not None
-        )
+        with_depth = pipeline.transformer.config.depth_branch in DENOISED_BRANCHES
         for draw in range(self.noise_draws):
             seed = seed_from("validation", self.seed, draw)
             pairs, noise = noise_for(

@@ -221,7 +221,7 @@ def _resume(vae: AutoencoderKLWan, optimizers: list[torch.optim.Optimizer], stor
                 _, _, parameter, quantity = name.split("/")
                 content["state"].setdefault(int(parameter), {})[quantity] = tensor
         optimizer.load_state_dict(content)
-    return store.steps()[-1]
+    return store.step_of(newest)
 
 
 @torch.no_grad()

@@ -19,9 +19,8 @@ from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.statistics.quantiles import compute_quantiles
-from xwam.data.statistics.report import SMALLEST_RANGE
 from xwam.errors import DataError
-from xwam.robots.spec import RobotSpec
+from xwam.robots.spec import SMALLEST_RANGE, RobotSpec
 from xwam.utils.jobs import run_jobs
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from xwam.data.checks.findings import Finding
-from xwam.data.checks.numbers import EpisodeNumbers
 from xwam.data.readers.base import Numbers
 from xwam.robots.actions import gripper_opening
 from xwam.robots.layout import VectorLayout
@@ -140,8 +139,3 @@ def _gripper_commands(robot: RobotSpec, arm: ArmSpec, ranges: Ranges) -> Iterato
         expected = f"from {arm.gripper.command_closed:g}, closed, to {arm.gripper.command_open:g}, open"
         came = f"{ranges.low[index]:.4g} to {ranges.high[index]:.4g}"
         yield Finding("gripper_range", expected, came, f"command {arm.name}_gripper")
-
-
-def ranges_of(numbers: EpisodeNumbers) -> tuple[Ranges, Ranges]:
-    """Ranges of the states and of the commands of one episode."""
-    return Ranges.of(numbers.states), Ranges.of(numbers.commands)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xwam.robots.observation_checks import UNIT_TOLERANCE
+from xwam.geometry.matrix_checks import UNIT_TOLERANCE
 
 if TYPE_CHECKING:
     import torch

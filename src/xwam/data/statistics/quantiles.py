@@ -19,11 +19,10 @@ from xwam.data.statistics.report import NOTE, PASSED, ChannelStatistics, Statist
 from xwam.data.statistics.rows import ChannelRows, action_rows, state_rows
 from xwam.data.streams.windows import WindowShape
 from xwam.robots.layout import VectorLayout
-from xwam.robots.spec import RobotSpec
+from xwam.robots.spec import SMALLEST_RANGE, RobotSpec
 
 SHARES = np.array([0.01, 0.99])
 STATIC_SHARE = 0.01  # normalised change of an opening below which a gripper stands still; the release's threshold
-SMALLEST_RANGE = 1e-6  # of an opening, as in `robots.normalizer`
 
 
 def compute_quantiles(

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from xwam.robots.spec import SMALLEST_RANGE
+
 SMALLEST_SHARE = 1e-4  # of a channel's scale, below which its quantiles tell nothing
-SMALLEST_RANGE = 1e-6  # as in `robots.normalizer`
 NOTE = "Quantiles: "  # how the line in a robot's notes begins
 LARGEST_NORMALIZED = 50.0  # how far beyond [-1, 1] a value may lie before its channel counts as a rare event
 

@@ -29,7 +29,7 @@ class AugmentationDraw:
 class Augmentation:
     """How windows are changed.
 
-    Source: `VideoAugmentation` in the official `data/streams/augmentation.py`, whose values are the defaults.
+    Source: `VideoAugmentation` in the official `data/augmentation.py`, whose values are the defaults.
 
     Of the switches of the official `RobotDataset`, `shuffle_view_order` is `shuffle_views`; `inverse_gripper` is the sign in the
     robot's `GripperSpec`; `normalize_depths_per_view` has no counterpart, since it takes the unit from measured depth.
