@@ -18,6 +18,7 @@ PAGES_THAT_RUN = (
     "README.md",
     "docs/quickstart.md",
     "docs/how_to/describe_your_robot.md",
+    "docs/how_to/drive_your_robot.md",
     "docs/how_to/metric_depth.md",
     "docs/how_to/calibrate_your_cameras.md",
 )
@@ -131,7 +132,8 @@ def test_the_readme_saves_the_future_it_made(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN[1:])
-def test_the_code_of_a_page_runs(page: str):
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code = code_of(ROOT / page)
     assert code.count("import") > 0
     assert run(code).strip()
