@@ -64,11 +64,12 @@ def record(robot: RobotSpec, folder: Path, episodes: int) -> None:
                     about = EpisodeDescription("mujoco/lift_cube", seed)
                     episode = writer.episode(f"{seed:04d}", about, RecordingFormat.of(robot, own))
                 command = expert.infer(seen, seed=seed).commands[0]
-                done = world.step(command).is_over
+                result = world.step(command)
+                done = result.is_over
                 # The command in joints: where they went, and whether the gripper was told to open, which is -1 there.
                 episode.add(own, np.append(world.scene.data.qpos[:7], command[6] < 0))
                 seen = world.observe()
-            episode.publish(is_success=True)
+            episode.publish(is_success=result.is_success)
         writer.finish()
 
 
@@ -88,7 +89,7 @@ def main() -> None:
     own = replace(ROBOT, image_size=pipe.robot_processor.spec.image_size)  # of what the model sees
     robot = RobotSpec.from_dict(json.loads(Path(args.robot).read_text())) if args.robot else own
     source, file = args.dataset or args.output / "recording", args.output / "robot.json"
-    if args.dataset is None and not source.exists():
+    if args.dataset is None and not (source / "meta" / "info.json").exists():  # else it goes on where it was stopped
         record(robot, source, episodes=1 if args.tiny else 8)
     args.output.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(robot.to_dict(), indent=1))

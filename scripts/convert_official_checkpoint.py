@@ -42,6 +42,12 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.output is None and not arguments.inspect:
         parser.error("`output` is needed unless --inspect is given")
+    if arguments.back:
+        others = ("inspect", "robot", "tokenizer", "sizes")
+        if said := [f"--{name}" for name in others if getattr(arguments, name)]:
+            parser.error(f"{', '.join(said)} cannot be given with --back")
+    if arguments.inspect and arguments.output is not None:
+        parser.error("--inspect writes nothing: leave `output` out")
     if arguments.robot is None and not arguments.back:
         parser.error("--robot is needed unless --back is given")
     return arguments

@@ -21,7 +21,7 @@ Ranges = Mapping[str, tuple[float, float]]  # metres of the brightest and the da
 
 
 def strip(images: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Pictures side by side, scaled to one height; those not there yet are left out."""
+    """Pictures side by side, padded with white to one height; those not there yet are left out."""
     known = [image for image in images if image is not None]
     if not known:
         return None

@@ -39,6 +39,9 @@ from xwam.training.training_data import data_identity, hold_out, robot_with_quan
 from xwam.training.validation import evaluate
 
 UNTRAINED = "untrained"  # a tiny model for the embedded world, with random weights: to train from nothing, and to try
+CONTRADICTIONS = {  # option: others that would do nothing with it
+    "encoded": ("robot", "map", "rows_per_command", "validation_episodes", "validation_clips")
+}
 TINY = {
     "steps": 2, "batch_size": 1, "accumulation": 1, "num_workers": 0, "warmup_steps": 0, "precision": "no", "log_interval": 1,
     "tracker": "none",
@@ -82,7 +85,9 @@ def recorded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acc
     known = pipeline.robot_processor.spec
     robot = robot or (known if known.name == readers[0].robot.name else readers[0].robot)
     with accelerator.main_process_first():
-        robot = robot_with_quantiles(robot, trained, args.output / "robot.json")
+        robot = robot_with_quantiles(
+            robot, trained, args.output / "robot.json", rows_per_command=args.rows_per_command
+        )
     processor = RobotProcessor(robot)
     pipeline = XWAMPolicyPipeline.from_pipe(pipeline, robot_processor=processor)
     shares = [share for _, share in args.dataset]
@@ -108,7 +113,11 @@ def recorded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acc
         report = evaluate(
             pipeline,
             validation_batches(
-                held, processor, num_clips=2 if args.tiny else args.validation_clips, batch_size=config.batch_size
+                held,
+                processor,
+                num_clips=2 if args.tiny else args.validation_clips,
+                batch_size=config.batch_size,
+                rows_per_command=args.rows_per_command,
             ),
             mode=config.noise_mode,
             weights=config.loss_weights,
@@ -186,6 +195,10 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.validation_episodes < 0 or args.validation_clips < 1:
         parser.error("--validation_episodes must be at least 0 and --validation_clips at least 1")
+    for given, others in CONTRADICTIONS.items():
+        said = [f"--{name}" for name in others if getattr(args, name) != parser.get_default(name)]
+        if getattr(args, given) and said:
+            parser.error(f"{', '.join(said)} would do nothing with --{given}")
     if bool(args.dataset) == bool(args.encoded):
         parser.error("say either --dataset, once or more, or --encoded")
     if any(len(words) > 2 for words in args.dataset):
@@ -200,6 +213,6 @@ def parse() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (XWAMError, ValueError, ImportError) as error:
+    except (XWAMError, ValueError, ImportError, RuntimeError) as error:
         logging.getLogger("train_xwam").error("%s", error)
         sys.exit(1)

@@ -46,6 +46,10 @@ from xwam.training.training_data import data_identity, hold_out, robot_with_quan
 from xwam.training.validation import evaluate
 
 UNTRAINED = "untrained"  # a tiny model for the embedded world, with random weights: to try
+CONTRADICTIONS = {  # option: others that would do nothing with it
+    "encoded": ("map", "rows_per_command", "validation_episodes", "validation_clips"),
+    "continue_from": ("rank", "alpha", "rslora", "lora_dropout", "attention_only"),
+}
 TINY = {
     "steps": 2, "batch_size": 1, "accumulation": 1, "num_workers": 0, "warmup_steps": 0, "precision": "no", "log_interval": 1,
     "tracker": "none",
@@ -88,7 +92,9 @@ def recorded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acc
     parted = [hold_out(reader, args.validation_episodes) for reader in readers]
     trained, held = [part for part, _ in parted], [part for _, part in parted if part is not None]
     with accelerator.main_process_first():
-        robot = robot_with_quantiles(readers[0].robot, trained, args.output / "robot.json")
+        robot = robot_with_quantiles(
+            readers[0].robot, trained, args.output / "robot.json", rows_per_command=args.rows_per_command
+        )
     if not any(reader.depth_cameras for reader in trained):
         config = replace(config, depth_weight=0.0)
 
@@ -107,7 +113,10 @@ def recorded_run(args: argparse.Namespace, config: TrainConfig, accelerator: Acc
         )  # fmt: skip
 
     def validate(pipeline: XWAMPolicyPipeline, step: int, with_samples: bool) -> dict[str, float]:
-        clips = validation_batches(held, processor, num_clips=args.validation_clips, batch_size=config.batch_size)
+        clips = validation_batches(
+            held, processor, num_clips=args.validation_clips, batch_size=config.batch_size,
+            rows_per_command=args.rows_per_command,
+        )  # fmt: skip
         folder = args.output / "samples" / f"step-{step:08d}" if accelerator.is_main_process else None
         return evaluate(
             pipeline, clips, mode=config.noise_mode, weights=config.loss_weights, with_samples=with_samples, folder=folder
@@ -206,6 +215,12 @@ def parse() -> argparse.Namespace:
     add("--tiny", action="store_true", help="two steps with one window each, to see that all is well")
     TrainConfig.add_arguments(parser)
     args = parser.parse_args()
+    if args.validation_episodes < 0 or args.validation_clips < 1:
+        parser.error("--validation_episodes must be at least 0 and --validation_clips at least 1")
+    for given, others in CONTRADICTIONS.items():
+        said = [f"--{name}" for name in others if getattr(args, name) != parser.get_default(name)]
+        if getattr(args, given) and said:
+            parser.error(f"{', '.join(said)} would do nothing with --{given}")
     if bool(args.dataset) == bool(args.encoded) or (args.encoded and not args.robot):
         parser.error("say either --dataset, or --encoded and --robot")
     if args.quantize and args.base == UNTRAINED:

@@ -62,6 +62,7 @@ def test_camera_features_that_a_data_set_lacks_can_be_left_out():
         (lambda: Columns("a", (0,), ("b",)), "must not both be given"),
         (lambda: Columns("a", (-1,)), "must not be negative"),
         (lambda: Columns("a", scale=0.0), "`scale` must not be zero"),
+        (lambda: CameraMap("a", depth_scale=-0.001), "`depth_scale` must be a positive number of metres"),
         (lambda: ArmMap("left", rotation_form="euler_xxz"), "`rotation_form` must be one of"),
         (lambda: ArmMap("left", gripper_closed=1.0), "must differ"),
         (lambda: ArmMap("left", joints=Columns("a"), position=Columns("a")), "either `joints` or"),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,3 +90,16 @@ def test_joint_states_are_refused(tmp_path):
     observation = dataclasses.replace(load_recorded_observation(), joints={"left": JointState(np.zeros(7), 1.0)})
     with pytest.raises(ValueError, match="`arms`"):
         save_observation(observation, tmp_path)
+
+
+def test_numbers_of_numpy_are_kept_and_what_is_none_is_said(tmp_path):
+    seen = load_recorded_observation()
+    arm = replace(seen.arms["left"], gripper=np.float32(0.5))
+    save_observation(replace(seen, time=np.float64(2), arms={"left": arm}), tmp_path / "kept")
+    back = load_observation(tmp_path / "kept")
+    assert (back.time, back.arms["left"].gripper) == (2.0, 0.5)
+    with pytest.raises(ValueError, match="must hold what `save_observation` wrote: FileNotFoundError"):
+        load_observation(tmp_path / "none")
+    (tmp_path / "kept" / "observation.json").write_text("{}")
+    with pytest.raises(ValueError, match="must hold what `save_observation` wrote: KeyError: 'views'"):
+        load_observation(tmp_path / "kept")

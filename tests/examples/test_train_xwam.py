@@ -132,6 +132,10 @@ def test_what_cannot_be_is_one_sentence(recording, robot_file, tmp_path, monkeyp
     with pytest.raises(SystemExit):
         run_here(monkeypatch, ["--base", "untrained", "--output", str(tmp_path)])
     assert "say either --dataset, once or more, or --encoded" in capsys.readouterr().err
+    words = ["--encoded", str(tmp_path), "--base", "untrained", "--output", str(tmp_path), "--rows_per_command", "2"]
+    with pytest.raises(SystemExit):
+        run_here(monkeypatch, words)
+    assert "--rows_per_command would do nothing with --encoded" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`steps` must be at least 1"):
         run_here(monkeypatch, arguments(recording, robot_file, tmp_path, "--steps", "0"))
 

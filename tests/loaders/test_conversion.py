@@ -63,6 +63,18 @@ def test_official_to_ours_to_official_is_equal_to_the_bit(official, output, conv
     assert len(report.mapped) == len(module) - 2
 
 
+@pytest.mark.parametrize("step", ["/etc/evil", "../evil", "a/b", ".hidden"])
+def test_the_way_back_writes_nowhere_else(official, output, convert, tmp_path, step):
+    convert(official)
+    record = json.loads((output / "conversion.json").read_text())
+    (output / "conversion.json").write_text(json.dumps({**record, "step": step}))
+    with pytest.raises(CheckpointError, match="`step` must be a plain name"):
+        export_official_checkpoint(output, tmp_path / "back")
+    with pytest.raises(CheckpointError, match="`step` must be a plain name"):
+        export_official_checkpoint(output, tmp_path / "back", step=step)
+    assert not (tmp_path / "back").exists()
+
+
 def test_the_way_back_does_not_depend_on_the_shards(official, output, convert, module, tmp_path):
     convert(official, max_shard_size=20_000)
     assert len(list((output / "transformer").glob("*.safetensors"))) > 3

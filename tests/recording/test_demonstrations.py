@@ -155,10 +155,36 @@ def test_an_expert_that_fails_mostly_is_an_error(tmp_path: Path, monkeypatch: py
         record_demonstrations(tmp_path / "none", [recipe], episodes=1)
 
 
+def test_a_task_that_fails_does_not_keep_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails_one_task(environment):
+        make = StillPolicy if "lift_cube" in environment.name else ScriptedPolicy
+        return make(environment.robot) if make is StillPolicy else make(environment)
+
+    monkeypatch.setattr(demonstrations, "_FEW_SEEDS", 1)
+    monkeypatch.setattr(demonstrations, "ScriptedPolicy", fails_one_task)
+    recipes = [
+        Recipe(f"mujoco/{task}", {"image_size": [16, 16]}, with_depth=False) for task in ("lift_cube", "press_button")
+    ]
+    for _ in range(2):  # it is said again, and nothing is lost
+        with pytest.raises(RuntimeError, match="seeds of mujoco/lift_cube succeeded"):
+            record_demonstrations(tmp_path / "some", recipes, episodes=1)
+        assert [one.environment for one in list_stored_episodes(tmp_path / "some")] == ["mujoco/press_button"]
+
+
+def test_skipped_seeds_of_recipes_of_one_environment_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demonstrations, "_skipped", lambda outcomes, recipe, first_seed: [len(recipe.options)])
+    monkeypatch.setattr(demonstrations, "_missing", lambda *_: ())
+    monkeypatch.setattr(demonstrations, "_hopeless", lambda *_: None)
+    recipes = [Recipe("mujoco/lift_cube"), Recipe("mujoco/lift_cube", {"randomized": True})]
+    assert record_demonstrations(tmp_path, recipes, episodes=1) == {"mujoco/lift_cube": [0, 1]}
+
+
 def test_keys_depend_on_all_that_changes_an_episode():
     recipe = Recipe("mujoco/lift_cube", SMALL)
     variants = [recipe, Recipe("mujoco/lift_cube", {}), Recipe("mujoco/lift_cube", SMALL, {"noise": 0.1})]
     variants += [Recipe("mujoco/stack_cubes", SMALL), Recipe("mujoco/lift_cube", SMALL, extra_steps=(0, 0))]
+    variants += [Recipe("mujoco/lift_cube", SMALL, with_depth=False)]
+    variants += [Recipe("mujoco/lift_cube", SMALL, pixel_format="yuv420p")]
     assert len({variant.key(0) for variant in variants}) == len(variants)
     assert recipe.key(3) == Recipe("mujoco/lift_cube", {"image_size": (32, 40)}).key(3)
     assert {recipe.num_extra_steps(seed) for seed in range(100)} == {4, 5, 6, 7, 8}

@@ -231,6 +231,8 @@ def test_two_models_do_not_mix_in_one_folder(
         label_depth(Selection(reader, [0]), tmp_path / "new", relative, LabelOptions("range"))
         with pytest.raises(ValueError, match=r"holds episodes of another form: `depth_source` is '.*range.*' there"):
             label_depth(reader, tmp_path / "new", metric, LabelOptions("metric"))
+        with pytest.raises(ValueError, match="holds episodes of another form: `depth_source` is"):
+            label_depth(Selection(reader, [0]), tmp_path / "new", metric, LabelOptions("metric"))  # all is done
         with open_dataset(tmp_path / "new") as new:
             assert len(new.episodes) == 1
 
@@ -300,6 +302,8 @@ def test_damaged_episodes_are_skipped_and_tried_again(relative: DepthEstimator, 
     assert "Frame 3 is damaged" in result.skipped["001"]
     result = label_depth(FaultyReader(), tmp_path / "new", relative, options)
     assert (result.num_episodes, result.skipped) == (1, {})
+    result = label_depth(FaultyReader(damaged={0}), tmp_path / "first", relative, options)
+    assert (result.num_episodes, list(result.skipped)) == (1, ["000"])
     with pytest.raises(DataError, match="Frame 3 is damaged"):
         label_depth(FaultyReader(damaged={0, 1}), tmp_path / "none", relative, options)
 

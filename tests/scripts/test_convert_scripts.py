@@ -72,7 +72,16 @@ def test_what_does_not_fit_is_listed_and_fails(run, official, tmp_path):
     assert "do not fit the model" in errors
 
 
-@pytest.mark.parametrize("arguments", [["--robot", "robocasa"], ["ours"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--robot", "robocasa"],
+        ["ours"],
+        ["ours", "--back", "--inspect"],
+        ["ours", "--back", "--tokenizer", "x"],
+        ["ours", "--robot", "robocasa", "--inspect"],
+    ],
+)
 def test_what_is_needed_is_asked_for(arguments, run, official):
     status, _, errors = run("convert_official_checkpoint.py", official, *arguments)
     assert status == 2

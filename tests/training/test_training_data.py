@@ -99,3 +99,12 @@ def test_validation_takes_the_same_clips_each_time(reader):
 
     assert sources() == sources()
     assert len(set(sources())) == 5
+
+
+def test_rows_between_commands_count_for_quantiles_and_validation(reader, tmp_path):
+    """Raw commands cannot be skipped, which is how one sees that both look at the windows of the training."""
+    with pytest.raises(ValueError, match="cannot be skipped without losing motion, but `rows_per_command` is 2"):
+        robot_with_quantiles(BARE, [reader], tmp_path / "robot.json", rows_per_command=2)
+    options = {"num_clips": 5, "batch_size": 5}
+    with pytest.raises(ValueError, match="cannot be skipped without losing motion, but `rows_per_command` is 2"):
+        list(validation_batches([reader], RobotProcessor(ROBOT), rows_per_command=2, **options))

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments (`Sequence[str]`): What follows `xwam gallery`.
 
     Returns:
-        `int`: 0, or 1 if nothing can be rendered here.
+        `int`: 0, or 1 if nothing can be rendered here or the file cannot be written.
     """
     started = time.perf_counter()
     options = _parse(arguments)
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> int:
                 seen[name] = world.reset()
             if len(seen) == 1:
                 print(f"first frames after {time.perf_counter() - started:.1f} s")
-    except (ImportError, RenderingUnavailableError) as error:
+        write_image(options.output, gallery_sheet({name.removeprefix(EMBEDDED): look for name, look in seen.items()}))
+    except (ImportError, RenderingUnavailableError, OSError) as error:
         print(f"xwam gallery: {error}", file=sys.stderr)
         return 1
-    write_image(options.output, gallery_sheet({name.removeprefix(EMBEDDED): look for name, look in seen.items()}))
     print(f"{len(seen)} tasks after {time.perf_counter() - started:.1f} s: {options.output}")
     return 0
 

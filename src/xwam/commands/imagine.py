@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         count, total = _imagine(asked)
-    except (XWAMError, ValueError, OSError, ImportError) as error:
+    except (XWAMError, ValueError, OSError, ImportError, RuntimeError) as error:  # the last when memory is out
         print(f"xwam imagine: {error}", file=sys.stderr)
         return 1
     folders = f"{asked.output / PREDICTIONS} {asked.output / TRUTH}"

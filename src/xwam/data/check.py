@@ -56,14 +56,19 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
             report = check_dataset(
                 asked.source, robot, map=dataset_map, options=options, num_processes=asked.processes, on_episode=count
             )
-    except (XWAMError, ValueError, OSError) as error:
+        print("\n".join(report.lines()))
+        if asked.output is not None:
+            write_json(asked.output / REPORT_FILE, report.to_dict())
+            gallery.draw(asked.output / SHEET_FILE)
+            print(f"written: {asked.output / REPORT_FILE}, {asked.output / SHEET_FILE}")
+    except (
+        XWAMError,
+        ValueError,
+        OSError,
+        RuntimeError,
+    ) as error:  # `run_jobs` raises the last for a process that died
         print(f"{program}: {error}", file=sys.stderr)
         return 2
-    print("\n".join(report.lines()))
-    if asked.output is not None:
-        write_json(asked.output / REPORT_FILE, report.to_dict())
-        gallery.draw(asked.output / SHEET_FILE)
-        print(f"written: {asked.output / REPORT_FILE}, {asked.output / SHEET_FILE}")
     return int(bool(report.findings if asked.strict else report.errors))
 
 

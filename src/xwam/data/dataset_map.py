@@ -1,5 +1,6 @@
 """Where a data set keeps what a robot's recording needs, and in which units: plain data that JSON carries."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,6 +139,10 @@ class CameraMap(Record):
     depth_scale: float | None = None
     base_from_camera: str | None = None
     intrinsics: str | None = None
+
+    def _problems(self) -> Iterator[str]:
+        if self.depth_scale is not None and not 0 < self.depth_scale < math.inf:
+            yield f"`depth_scale` must be a positive number of metres, but is {self.depth_scale}"
 
     @property
     def features(self) -> tuple[str, ...]:

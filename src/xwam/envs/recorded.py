@@ -6,6 +6,7 @@ The shipped one serves machines without OpenGL. RGB is kept exactly, depth as 16
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,11 +54,15 @@ def save_observation(observation: Observation, folder: str | Path, *, seed: int 
         "robot": observation.robot,
         "seed": seed,
         "instruction": observation.instruction,
-        "time": observation.time,
+        "time": float(observation.time),
         "views": list(observation.images),
         "depth_views": list(observation.depths),
         "arms": {
-            name: {"position": arm.position.tolist(), "quaternion": arm.quaternion.tolist(), "gripper": arm.gripper}
+            name: {
+                "position": arm.position.tolist(),
+                "quaternion": arm.quaternion.tolist(),
+                "gripper": float(arm.gripper),
+            }
             for name, arm in observation.arms.items()
         },
         "cameras": {
@@ -78,10 +83,19 @@ def load_observation(folder: str | Path) -> Observation:
         `Observation`: Depth rounded to 0.1 mm, everything else as it was.
 
     Raises:
-        ValueError: If a name in the file could be a path.
+        ValueError: If the folder holds no such observation, or a name in the file could be a path.
     """
     folder = Path(folder)
-    facts = json.loads((folder / "observation.json").read_text(encoding="utf-8"))
+    try:
+        facts = json.loads((folder / "observation.json").read_text(encoding="utf-8"))
+        return _observation(folder, facts)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{folder} must hold what `save_observation` wrote: {type(error).__name__}: {error}."
+        ) from error
+
+
+def _observation(folder: Path, facts: dict[str, Any]) -> Observation:
     _check_names([*facts["views"], *facts["depth_views"]])
     return Observation(
         images={name: _read_png(folder / f"{name}.png") for name in facts["views"]},

@@ -76,23 +76,23 @@ def write_demonstrations(path: str | Path, demonstrations: Iterable[Mapping[str,
         ValueError: If there are none, or they are of different environments.
         ImportError: If h5py is not installed.
     """
+    demonstrations = list(demonstrations)
+    arguments = {json.dumps(demonstration["env_args"]) for demonstration in demonstrations}
+    total = sum(len(demonstration["actions"]) for demonstration in demonstrations)
+    if not total:
+        raise ValueError("`demonstrations` must have at least one command but have none.")
+    if len(arguments) > 1:
+        raise ValueError("`demonstrations` must be of one environment, but their `env_args` differ.")
     with require("h5py", extra="robosuite", needed_for=PURPOSE).File(path, "w") as file:
         data = file.create_group("data")
-        total = 0
+        data.attrs["env_args"], data.attrs["total"] = arguments.pop(), total
         for index, demonstration in enumerate(demonstrations):
-            arguments = json.dumps(demonstration["env_args"])
-            if data.attrs.setdefault("env_args", arguments) != arguments:
-                raise ValueError("`demonstrations` must be of one environment, but their `env_args` differ.")
             group = data.create_group(f"demo_{index}")
             group.create_dataset("states", data=demonstration["states"])
             group.create_dataset("actions", data=demonstration["actions"])
             group.attrs["model_file"] = demonstration["model_file"]
             group.attrs["ep_meta"] = json.dumps(demonstration["ep_meta"])
             group.attrs["num_samples"] = len(demonstration["actions"])
-            total += len(demonstration["actions"])
-        if not total:
-            raise ValueError("`demonstrations` must have at least one command but have none.")
-        data.attrs["total"] = total
 
 
 def check_demonstration(demonstration: Mapping[str, Any], task: str) -> None:

@@ -6,6 +6,7 @@ encoder, the VAE and its statistics.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -143,6 +144,9 @@ def export_official_checkpoint(
     if config is None and "config_yaml" not in record:
         raise CheckpointError(f"{folder} was not converted from the release; give its config.yaml as `config`.")
     config_text = official_config.read_config_text(Path(config)) if config is not None else record["config_yaml"]
+    name = str(step or record.get("step", "last"))
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._=-]*", name):
+        raise CheckpointError(f"`step` must be a plain name such as '20000' or 'last', but is {name!r}.")
     transformer, vae, text_encoder = _empty_models(folder)
     parts = official_runner.runner_parts(transformer, vae, text_encoder)
     with ExitStack() as stack:
@@ -161,7 +165,7 @@ def export_official_checkpoint(
         report = joined(str(folder), reports)
         report.raise_unless_full_match()
         with staged_folder(Path(output)) as staging:
-            file = staging / "checkpoints" / f"{step or record.get('step', 'last')}.ckpt" / MODEL_FILE
+            file = staging / "checkpoints" / f"{name}.ckpt" / MODEL_FILE
             file.parent.mkdir(parents=True)
             torch.save({"module": module}, file)
             (staging / "config.yaml").write_text(config_text, encoding="utf-8")

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xwam.data.lerobot_layout import EPISODES_PATH, SIMULATOR_PATH
+from xwam.data.lerobot_layout import EPISODES_PATH, ESTIMATED_DEPTH, SIMULATOR_PATH
 from xwam.policies.baselines import StillPolicy
 from xwam.robots.spec import RobotSpec
 from xwam.structures import ActionChunk, Observation
 
-PICTURE_OPTIONS = ("image_size", "shadows", "multisampling")  # of environments; commands lead to the same states
+# Of environments, and of depth that was estimated afterwards; commands lead to the same states
+PICTURE_OPTIONS = ("image_size", "shadows", "multisampling", ESTIMATED_DEPTH)
 
 
 def stored_seeds(folder: str | Path, environment: str, *, options: Mapping[str, Any] | None = None) -> dict[int, int]:

@@ -52,7 +52,9 @@ class Recipe:
         Args:
             seed (`int`): Its seed.
         """
-        rest = [dict(self.options), dict(self.expert), list(self.extra_steps)]
+        rest: list[Any] = [dict(self.options), dict(self.expert), list(self.extra_steps)]
+        if (self.with_depth, self.pixel_format) != (True, "yuv444p"):  # as before there were others
+            rest.append([self.with_depth, self.pixel_format])
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
         return f"{self.environment.replace('/', '.')}-{digest}-{seed:07d}"
 
@@ -121,7 +123,7 @@ def record_demonstrations(
 
     Raises:
         ValueError: If an argument is out of range, or the folder holds something else.
-        RuntimeError: If so many episodes of a recipe fail that something must be wrong.
+        RuntimeError: If so many episodes of a recipe fail that something must be wrong; all others are a dataset then.
     """
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1, but is {episodes}.")
@@ -133,7 +135,12 @@ def record_demonstrations(
                     on_result(job, result)
         writer.finish()
         outcomes = writer.outcomes()
-    return {recipe.environment: _skipped(outcomes, recipe, first_seed) for recipe in recipes}
+    if problems := [own for recipe in recipes if (own := _hopeless(outcomes, recipe, episodes, first_seed))]:
+        raise RuntimeError("; ".join(problems))
+    skipped: dict[str, list[int]] = {}
+    for recipe in recipes:
+        skipped.setdefault(recipe.environment, []).extend(_skipped(outcomes, recipe, first_seed))
+    return skipped
 
 
 def open_writer(output_format: str, folder: str | Path) -> DatasetWriter:
@@ -152,21 +159,35 @@ def open_writer(output_format: str, folder: str | Path) -> DatasetWriter:
 
 
 def _missing(outcomes: Mapping[str, bool], recipes: Sequence[Recipe], episodes: int, first_seed: int) -> Iterator[Job]:
-    """Jobs that must be done for sure: the seeds that come next, as many as episodes are missing."""
+    """Jobs that must be done for sure: the seeds that come next, as many as episodes are missing and can be hoped for."""
     for recipe in recipes:
-        seed, num_kept, num_tried, num_new = first_seed, 0, 0, 0
-        while num_kept + num_new < episodes:
-            outcome = outcomes.get(recipe.key(seed))
-            num_kept, num_tried = num_kept + (outcome is True), num_tried + (outcome is not None)
-            if outcome is None:
-                num_new += 1
-                yield Job(recipe, seed)
-            seed += 1
-        if num_tried >= _FEW_SEEDS and num_tried - num_kept > MOST_FAILURES * num_tried:
-            raise RuntimeError(
-                f"Only {num_kept} of {num_tried} seeds of {recipe.environment} succeeded with options "
-                f"{dict(recipe.options)} and expert {dict(recipe.expert)}; see `xwam evaluate --policy scripted`."
-            )
+        if _hopeless(outcomes, recipe, episodes, first_seed) is None:
+            new, _, _ = _walk(outcomes, recipe, episodes, first_seed)
+            yield from (Job(recipe, seed) for seed in new)
+
+
+def _hopeless(outcomes: Mapping[str, bool], recipe: Recipe, episodes: int, first_seed: int) -> str | None:
+    """Why no more seeds of a recipe are tried, if so many failed that something must be wrong."""
+    new, num_kept, num_tried = _walk(outcomes, recipe, episodes, first_seed)
+    if not new or num_tried < _FEW_SEEDS or num_tried - num_kept <= MOST_FAILURES * num_tried:
+        return None
+    return (
+        f"Only {num_kept} of {num_tried} seeds of {recipe.environment} succeeded with options {dict(recipe.options)} and "
+        f"expert {dict(recipe.expert)}; see `xwam evaluate --policy scripted`."
+    )
+
+
+def _walk(outcomes: Mapping[str, bool], recipe: Recipe, episodes: int, first_seed: int) -> tuple[list[int], int, int]:
+    """Seeds to try next, and how many of the seeds before them gave an episode and were tried."""
+    new: list[int] = []
+    seed, num_kept, num_tried = first_seed, 0, 0
+    while num_kept + len(new) < episodes:
+        outcome = outcomes.get(recipe.key(seed))
+        num_kept, num_tried = num_kept + (outcome is True), num_tried + (outcome is not None)
+        if outcome is None:
+            new.append(seed)
+        seed += 1
+    return new, num_kept, num_tried
 
 
 def _skipped(outcomes: Mapping[str, bool], recipe: Recipe, first_seed: int) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.writers.recording_format import CameraFormat, RecordingFormat
-from xwam.errors import DataError
+from xwam.errors import DamagedVideoError, DataError
 from xwam.models.depth_alignment import (
     ANSWERS,
     DepthAlignment,
@@ -178,16 +178,24 @@ def labelled_format(
     Raises:
         DataError: If there is no episode with a row.
     """
-    first = next((number for number, entry in enumerate(reader.episodes) if entry.length), None)
-    if first is None:
+    numbers = [number for number, entry in enumerate(reader.episodes) if entry.length]
+    if not numbers:
         raise DataError("There is no episode with a row.", dataset=reader.name)
+    names = [camera.name for camera in robot.cameras if camera.name in reader.cameras]
+    for first in numbers:  # the first that can be read
+        try:
+            sizes = {name: reader.read_images(first, name, [0]).shape[1:3] for name in names}
+            break
+        except DamagedVideoError:
+            if first == numbers[-1]:
+                raise
     cameras = []
-    for camera in (camera for camera in robot.cameras if camera.name in reader.cameras):
+    for camera in (camera for camera in robot.cameras if camera.name in names):
         calibration = reader.read_calibration(first, camera.name, [0])
         cameras.append(
             CameraFormat(
                 name=camera.name,
-                size=reader.read_images(first, camera.name, [0]).shape[1:3],
+                size=sizes[camera.name],
                 depth_range=camera.depth_range,
                 is_calibrated=calibration.intrinsics is not None and calibration.base_from_camera is not None,
                 has_levels=not options.is_metric,

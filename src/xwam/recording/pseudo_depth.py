@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xwam.data import lerobot_layout as layout
 from xwam.data.readers.base import Episode, EpisodeReader, Numbers
 from xwam.data.writers.dataset_writer import DatasetWriter
 from xwam.data.writers.episode_writer import EpisodeDescription
@@ -76,6 +77,7 @@ def label_depth(
     form = labelled_format(reader, robot, options, estimator.facts)
     num_episodes = num_rows = 0
     with open_writer(output_format, folder) as writer:
+        writer.expect_form(form)  # also where all is done, and nothing would be added
         labeller = _Labeller(reader, writer, estimator, options, form)
         done = {key for key, is_kept in writer.outcomes().items() if is_kept}
         for index, entry in enumerate(reader.episodes):
@@ -193,7 +195,7 @@ class _Labeller:
         return EpisodeDescription(
             environment=str(facts.get("environment") or self._reader.name),
             seed=seed if isinstance(seed, int) else index,
-            options={**_dict(facts.get("options")), "estimated_depth": labels},
+            options={**_dict(facts.get("options")), layout.ESTIMATED_DEPTH: labels},
             versions=_dict(facts.get("versions")),
             expert=_dict(facts.get("expert")) or {"source": self._reader.name},
         )

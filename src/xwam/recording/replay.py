@@ -3,6 +3,8 @@
 So the paper got its depth for RoboCasa and RoboTwin, whose demonstrations have none.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,8 +74,15 @@ class HDF5Episode:
     @property
     def key(self) -> str:
         """Its name among the recordings."""
-        number = int("".join(character for character in self.name if character.isdigit()) or 0)
-        return f"{self.environment.replace('/', '.')}-{Path(self.path).stem}-{number:07d}"
+        digest = hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:6]
+        stem, name = (_plain(text) for text in (Path(self.path).stem, self.name))
+        number = int("".join(character for character in self.name if character.isdigit()) or 0)  # orders 2 before 10
+        return f"{self.environment.replace('/', '.')}-{stem}-{digest}-{number:07d}-{name}"
+
+
+def _plain(text: str) -> str:
+    """A text in the letters that a key may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", ".", text)
 
 
 def replay_dataset(source: str | Path, folder: str | Path, options: ReplayOptions, **settings: Any) -> int:

@@ -79,7 +79,9 @@ def list_stored_episodes(folder: Path) -> list[StoredEpisode]:
                 index=row["episode_index"],
                 environment=row["environment"],
                 seed=row["seed"],
-                options=json.loads(row["options"]),
+                options={
+                    name: own for name, own in json.loads(row["options"]).items() if name != layout.ESTIMATED_DEPTH
+                },
                 versions=json.loads(row["versions"]),
                 expert=json.loads(row["expert"]),
                 is_success=row["success"],

@@ -13,6 +13,7 @@ from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.streams.clip_dataset import ClipDataset
 from xwam.data.streams.collate import TrainBatch, collate
 from xwam.data.streams.mixture import Mixture
+from xwam.data.streams.windows import WindowShape
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import DataError
 from xwam.robots.clips import EncodedClip
@@ -42,13 +43,16 @@ def hold_out(reader: EpisodeReader, count: int) -> tuple[EpisodeReader, EpisodeR
     return Selection(reader, [n for n in range(total) if n not in held]), Selection(reader, sorted(held))
 
 
-def robot_with_quantiles(robot: RobotSpec, readers: Sequence[EpisodeReader], file: Path) -> RobotSpec:
+def robot_with_quantiles(
+    robot: RobotSpec, readers: Sequence[EpisodeReader], file: Path, *, rows_per_command: int = 1
+) -> RobotSpec:
     """The robot with its own quantiles; else with those of `file`, which is made of the data where it does not exist.
 
     Args:
         robot (`RobotSpec`): The robot.
         readers (`Sequence[EpisodeReader]`): Data sets to train on.
         file (`Path`): JSON file of the robot in the folder of the run.
+        rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next, as in training.
 
     Raises:
         DataError: If the file is of a robot that differs in more than quantiles and notes, or the data cannot be read.
@@ -67,7 +71,7 @@ def robot_with_quantiles(robot: RobotSpec, readers: Sequence[EpisodeReader], fil
         logger.info("The quantiles of robot %s are those of %s.", robot.name, file)
         return found
     logger.info("Robot %s has no quantiles: reading the numbers of all episodes once.", robot.name)
-    found, report = compute_quantiles(readers, robot, widen=True)
+    found, report = compute_quantiles(readers, robot, WindowShape.of(robot, rows_per_command), widen=True)
     logger.info("%s They are in %s and in the processor of the trained pipeline.", report.note, file)
     for channel in report.degenerate:
         logger.warning(
@@ -100,7 +104,12 @@ def data_identity(mixture: Mixture) -> dict[str, Any]:
 
 
 def validation_batches(
-    readers: Sequence[EpisodeReader], processor: RobotProcessor, *, num_clips: int, batch_size: int
+    readers: Sequence[EpisodeReader],
+    processor: RobotProcessor,
+    *,
+    num_clips: int,
+    batch_size: int,
+    rows_per_command: int = 1,
 ) -> Iterator[TrainBatch]:
     """Clips spread evenly over held-out episodes, always the same; damaged ones are left out with a warning.
 
@@ -109,10 +118,11 @@ def validation_batches(
         processor (`RobotProcessor`): Their robot.
         num_clips (`int`): Clips in all, about the same number of each reader.
         batch_size (`int`): Clips of a batch.
+        rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next, as in training.
     """
     clips: list[EncodedClip] = []
     for reader in readers:
-        windows = ClipDataset(reader, processor)
+        windows = ClipDataset(reader, processor, rows_per_command=rows_per_command)
         count = min(len(windows), -(-num_clips // len(readers)))
         for number in range(count):
             try:

@@ -1,6 +1,7 @@
 """RLDS without TensorFlow: the Bridge sample, what it says wrong of itself, and its way through our own format."""
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from xwam.data.dataset_map import ArmMap, CameraMap, Columns, DatasetMap
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.readers.rlds import RldsReader
+from xwam.data.readers.rlds import RldsReader, find_version
 from xwam.data.readers.tfrecord import TFRecordFile
 from xwam.data.streams.windows import WindowIndex, WindowShape, read_clip
 from xwam.data.writers.episode_writer import EpisodeDescription
@@ -259,3 +260,16 @@ def test_the_map_says_the_rate_where_it_differs(folder: Path):
     assert RldsReader(folder, WIDOWX, replace(MAP, rate=10.0)).rate == 10.0
     with pytest.raises(DataError, match="how many rows a second has"):
         RldsReader(folder, replace(WIDOWX, control_period=None), MAP)
+
+
+def test_several_data_sets_below_a_folder_must_be_told_apart(folder: Path, tmp_path: Path):
+    for name in ("bridge/0.1.0", "droid/1.0.0", "droid/1.0.1"):
+        shutil.copytree(find_version(folder), tmp_path / "all" / name)
+    with pytest.raises(DataError, match=r"It holds several data sets; name one of \[.*bridge.*droid"):
+        find_version(tmp_path / "all")
+    assert find_version(tmp_path / "all" / "droid").name == "1.0.1"
+
+
+def test_a_tilde_is_the_home(folder: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert len(RldsReader(f"~/{folder.name}", WIDOWX, MAP).episodes) == 2

@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from synthetic_episodes import CAMERAS, ROBOT, contents, write_episode
 
+from xwam.data.readers.open import open_dataset
 from xwam.data.writers.recording_format import RecordingFormat
 from xwam.data.writers.release_writer import ReleaseWriter
 from xwam.geometry.depth import depth_to_image
@@ -92,3 +93,24 @@ def test_what_has_no_place_is_refused_before_anything_is_written(tmp_path: Path,
     with ReleaseWriter(tmp_path / "new") as writer, pytest.raises(ValueError, match=r"[Rr]elease|unknown"):
         writer.episode("a", synthetic.description(0), form)
     assert contents(tmp_path / "new") == {}
+
+
+@pytest.mark.parametrize(("closed", "opened"), [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (0.0, 0.1)])
+def test_absolute_commands_come_back_with_their_gripper_as_it_was(tmp_path: Path, closed: float, opened: float):
+    arm = replace(ROBOT.arms[0], gripper=replace(ROBOT.arms[0].gripper, command_closed=closed, command_open=opened))
+    robot = replace(ROBOT, arms=(arm,), command_kind="absolute_end_effector", raw_scale=None, quantiles=None)
+    openings = np.linspace(0, 1, 6)
+    with ReleaseWriter(tmp_path / "new") as writer:
+        form = RecordingFormat.of(robot, synthetic.observation(0, 0))
+        with writer.episode(synthetic.key(0), synthetic.description(0), form) as episode:
+            for frame, opening in enumerate(openings):
+                seen = synthetic.observation(frame, 0)
+                own = seen.arms["left"]
+                episode.add(seen, np.array([*own.position, *own.quaternion, closed + opening * (opened - closed)]))
+            episode.publish(is_success=True)
+        writer.finish()
+    stored = episode_of(tmp_path / "new", 0)["actions"]["left_gripper_pos"]
+    np.testing.assert_allclose(np.ravel(stored), openings, atol=1e-6)
+    with open_dataset(tmp_path / "new", robot) as reader:
+        read = reader.read_commands(0, 0, len(openings) - 1).values[:, -1]
+    np.testing.assert_allclose(read, (closed + openings * (opened - closed))[:-1], atol=1e-6)

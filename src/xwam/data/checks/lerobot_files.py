@@ -28,6 +28,9 @@ def lerobot_findings(files: DatasetFiles, reader: LeRobotReader | None) -> Itera
     try:
         info = files.read_json(layout.INFO_FILE)
         features = info.get("features") or {}
+        if not isinstance(features, dict) or not all(isinstance(own, dict) for own in features.values()):
+            yield Finding("unreadable", "an object of objects", f"{layout.INFO_FILE}: `features` is something else")
+            return
         yield from _column_findings(files, features)
         yield from _statistics_findings(files, features)
     except DataError as error:

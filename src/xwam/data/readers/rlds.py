@@ -55,7 +55,7 @@ class RldsReader(MappedReader):
         name: str | None = None,
         check_content: bool = True,
     ) -> None:
-        self.folder, self._check_content = find_version(Path(folder)), check_content
+        self.folder, self._check_content = find_version(Path(folder).expanduser()), check_content
         info = _read(self.folder, INFO_FILE)
         self.name, self.map = name or str(info.get("name") or self.folder.name), map
         try:
@@ -206,11 +206,13 @@ def find_version(folder: Path) -> Path:
         folder (`Path`): Where to look, at most two levels deep.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is none, or versions of several data sets.
     """
     found = [path.parent for pattern in (".", "*", "*/*") for path in folder.glob(f"{pattern}/{FEATURES_FILE}")]
     if not found:
         raise DataError(f"There is no {FEATURES_FILE} in it or in the folders below.", path=str(folder))
+    if len(parents := sorted({str(path.parent) for path in found if path != folder})) > 1:
+        raise DataError(f"It holds several data sets; name one of {parents}.", path=str(folder))
     return max(found, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
 
 

@@ -93,6 +93,21 @@ class DatasetWriter(ABC):
         self._agree(recording_format)
         return EpisodeWriter(self.staging / "episodes", key, description, recording_format)
 
+    def expect_form(self, recording_format: RecordingFormat) -> None:
+        """Refuse a form that is not that of the episodes that are there, finished or waiting.
+
+        Args:
+            recording_format (`RecordingFormat`): Of what shall be added.
+
+        Raises:
+            ValueError: If it differs.
+        """
+        path = self.staging / "format.json"
+        there = [self._finished_format(), RecordingFormat.from_dict(read_plain(path)) if path.exists() else None]
+        for known in there:
+            if known is not None:
+                self._expect_equal(known, recording_format)
+
     def skip(self, key: str, note: Mapping[str, Any]) -> None:
         """Note that a key gives no episode, so that no one tries again.
 
@@ -125,7 +140,8 @@ class DatasetWriter(ABC):
         """
         if self._lock is None:
             raise ValueError("A dataset is finished inside of `with`, so that no one else writes meanwhile.")
-        keys = [key for key in self.waiting() if key not in set(self._finished_keys())]
+        finished = set(self._finished_keys())
+        keys = [key for key in self.waiting() if key not in finished]
         if not keys:
             return 0
         built = self.staging / "built"
@@ -168,11 +184,11 @@ class DatasetWriter(ABC):
 
     def _agree(self, recording_format: RecordingFormat) -> None:
         path = self.staging / "format.json"
-        if (finished := self._finished_format()) is not None:
-            self._expect_equal(finished, recording_format)
         if not path.exists():
+            if (finished := self._finished_format()) is not None:
+                self._expect_equal(finished, recording_format)
             write_json(path, recording_format.to_dict())
-        self._expect_equal(RecordingFormat.from_dict(read_plain(path)), recording_format)
+        self.expect_form(recording_format)
 
     def _expect_equal(self, there: RecordingFormat, here: RecordingFormat) -> None:
         if there != here:

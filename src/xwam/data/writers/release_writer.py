@@ -124,7 +124,7 @@ def _build_episode(built: Path, name: str, folder: Path, recording_format: Recor
             "proprios": _arms(robot, states),
             "actions": {"raw_actions": _raw_commands(robot, commands).tolist()}
             if robot.command_kind == "raw"
-            else _arms(robot, commands),
+            else _arms(robot, _with_openings(robot, commands)),
             "xwam": {
                 field: header[field] for field in ("key", "environment", "seed", "options", "versions", "expert")
             },
@@ -162,6 +162,17 @@ def _arms(robot: RobotSpec, poses: np.ndarray) -> dict[str, Any]:
         found[f"{arm.name}_ee_pos"] = channels[:, parts[f"{arm.name}_position"]].tolist()
         found[f"{arm.name}_ee_rotm"] = rotations.flatten(1).tolist()
         found[f"{arm.name}_gripper_pos"] = channels[:, parts[f"{arm.name}_gripper"]].tolist()
+    return found
+
+
+def _with_openings(robot: RobotSpec, commands: np.ndarray) -> np.ndarray:
+    """Absolute commands with the opening that they ask for in the place of the gripper's own number."""
+    found = commands.copy()
+    for arm in robot.arms:
+        assert arm.gripper is not None, "checked by _expect_representable"
+        part = robot.command_layout.part(f"{arm.name}_gripper")
+        closed, opened = arm.gripper.command_closed, arm.gripper.command_open
+        found[:, part] = (commands[:, part] - closed) / (opened - closed)
     return found
 
 
