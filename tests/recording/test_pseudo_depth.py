@@ -24,8 +24,10 @@ from xwam.data.writers.dataset_card import write_card
 from xwam.data.writers.lerobot_writer import LeRobotWriter
 from xwam.errors import DamagedVideoError, DataError
 from xwam.models.depth_estimation import DepthEstimator
+from xwam.policies.replay import stored_seeds
 from xwam.recording.depth_labels import LabelOptions
 from xwam.recording.pseudo_depth import label_depth
+from xwam.recording.stored_episodes import list_stored_episodes
 from xwam.robots.processor import RobotProcessor
 from xwam.robots.registry import get_robot, read_robot
 
@@ -246,6 +248,16 @@ def test_one_model_that_is_read_in_two_ways_does_not_mix_in_one_folder(
         for estimator, options in ((other, LabelOptions("range")), (relative, LabelOptions("range", num_fitted=2))):
             with pytest.raises(ValueError, match="holds episodes of another form: `depth_source` is"):
                 label_depth(reader, tmp_path / "new", estimator, options)
+
+
+def test_labelled_episodes_can_be_run_again(source: Path, relative: DepthEstimator, tmp_path: Path):
+    """How depth was made stands among the options of an episode, but no environment takes it."""
+    with open_dataset(source) as reader:
+        label_depth(Selection(reader, [0]), tmp_path / "new", relative, LabelOptions("range"))
+    (labelled,), (before, *_) = list_stored_episodes(tmp_path / "new"), list_stored_episodes(source)
+    assert (labelled.environment, labelled.options) == (before.environment, before.options)
+    seeds = [stored_seeds(folder, before.environment, options=before.options) for folder in (source, tmp_path / "new")]
+    assert set(seeds[1].values()) == {before.seed} < set(seeds[0].values())
 
 
 class FaultyReader(ArrayReader):

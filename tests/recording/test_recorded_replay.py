@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,12 @@ def test_a_world_without_hooks_shows_no_hdf5(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(environment_slot, "make_env", lambda name, **options: Blind())
     with pytest.raises(ValueError, match="cannot show stored states"):
         replay_hdf5("demo.hdf5", "robotwin/adjust_bottle", tmp_path / "new", ReplayOptions())
+
+
+def test_demonstrations_of_two_files_of_one_name_are_told_apart(tmp_path: Path):
+    places = [("ph/demo.hdf5", "demo_2"), ("mh/demo.hdf5", "demo_2"), ("ph/demo.hdf5", "demo_10")]
+    places += [("ph/my demos (1).hdf5", "first"), ("ph/my demos (1).hdf5", "second")]
+    keys = [replay.HDF5Episode(str(tmp_path / file), name, "robosuite/Lift").key for file, name in places]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] < keys[2], "2 comes before 10"
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key) for key in keys)

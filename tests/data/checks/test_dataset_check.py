@@ -1,5 +1,6 @@
 """Every kind of defect is found where it is, and nothing is found where nothing is wrong."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,7 +21,9 @@ from memory_reader import (
 from xwam.data.checks.dataset_check import check_reader
 from xwam.data.checks.episode_check import CheckOptions
 from xwam.data.checks.findings import KINDS
+from xwam.data.checks.lerobot_files import lerobot_findings
 from xwam.data.checks.report import CheckReport
+from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.errors import DamagedVideoError, DataError
 from xwam.robots.spec import RobotSpec
 
@@ -438,3 +441,12 @@ def test_the_report_counts_and_shows_examples():
     assert text.endswith("4 errors, 0 warnings")
     assert report.to_dict()["counts"] == {"dead_camera": 4}
     assert report.to_dict()["findings"][0]["severity"] == "error"
+
+
+@pytest.mark.parametrize("features", [["action"], {"action": "float32"}])
+def test_features_that_are_none_are_a_finding(tmp_path, features):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "info.json").write_text(json.dumps({"fps": 20, "features": features}))
+    (found,) = lerobot_findings(DatasetFiles(tmp_path), None)
+    assert found.kind == "unreadable"
+    assert "`features` is something else" in found.came
