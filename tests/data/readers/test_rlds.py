@@ -1,5 +1,6 @@
 """RLDS without TensorFlow: the Bridge sample, what it says wrong of itself, and its way through our own format."""
 
+import json
 import pickle
 import shutil
 from dataclasses import replace
@@ -273,3 +274,14 @@ def test_several_data_sets_below_a_folder_must_be_told_apart(folder: Path, tmp_p
 def test_a_tilde_is_the_home(folder: Path, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     assert len(RldsReader(f"~/{folder.name}", WIDOWX, MAP).episodes) == 2
+
+
+def test_an_instruction_may_be_said_once_per_episode(folder: Path):
+    path = find_version(folder) / "features.json"
+    tree = json.loads(path.read_text())
+    tree["featuresDict"]["features"]["episode_metadata"] = {"featuresDict": {"features": {"file_path": {"text": {}}}}}
+    path.write_text(json.dumps(tree))
+    reader = RldsReader(folder, WIDOWX, replace(MAP, instructions=("episode_metadata/file_path",)))
+    assert [episode.instructions for episode in reader.episodes] == [("somewhere",)] * 2
+    with pytest.raises(DataError, match=r"none of the instructions \['episode_metadata/none'\] is there"):
+        RldsReader(folder, WIDOWX, replace(MAP, instructions=("episode_metadata/none",)))

@@ -67,6 +67,7 @@ class RldsReader(MappedReader):
                 path=FEATURES_FILE,
             ) from error
         steps = {leaf.removeprefix(_STEPS): own for leaf, own in leaves.items() if leaf.startswith(_STEPS)}
+        steps |= {leaf: own for leaf, own in leaves.items() if leaf in map.instructions}  # said once per episode
         self._shards, lengths = _shards(info, split, self.name)
         self._open: OrderedDict[int, TFRecordFile] = OrderedDict()
         self._kept: OrderedDict[int, dict[str, FeatureList]] = OrderedDict()
