@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from xwam.data.dataset_map import DatasetMap
-from xwam.data.readers.open import open_dataset
+from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.streams.clip_dataset import ClipDataset
 from xwam.data.streams.windows import WindowShape
 from xwam.errors import XWAMError
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _imagine(asked: argparse.Namespace) -> tuple[int, int]:
-    dataset_map = None if asked.map is None else DatasetMap.read(asked.map)
+    dataset_map = None if asked.map is None else read_map(asked.map)
     dtype = torch.float32 if asked.device == "cpu" else torch.bfloat16
     pipeline = XWAM4DPipeline.from_pretrained(asked.model, dtype=dtype).to(asked.device)
     pipeline.set_progress_bar_config(disable=True)
@@ -95,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     add("source", help="folder, or dataset on the hub: user/name")
     add("--model", required=True, help="embedded, or a pipeline's folder or hub id; the data set must be of its robot")
     add("--output", type=Path, required=True, help=f"folder of {PREDICTIONS}/ and {TRUTH}/")
-    add("--map", type=Path, metavar="FILE", help="JSON file that says where columns and cameras are")
+    add(
+        "--map",
+        metavar="FILE",
+        help="JSON file that says where columns and cameras are, or a public source such as droid",
+    )
     add("--windows", type=int, metavar="N", help="so many, evenly over the data set (default: all)")
     add("--stride", type=int, metavar="ROWS", help="rows from one window to the next (default: they do not overlap)")
     add("--rows-per-command", type=int, default=1, metavar="K", help="rows from one command to the next (default: 1)")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from xwam.data.dataset_map import DatasetMap
-from xwam.data.readers.open import open_dataset
+from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.statistics.report import StatisticsReport
 from xwam.data.streams.windows import WindowShape
@@ -45,7 +44,7 @@ def _compute(asked: argparse.Namespace) -> StatisticsReport:
         raise ValueError(f"--output must be a JSON file, but {asked.output} is a folder.")
     asked.output.parent.mkdir(parents=True, exist_ok=True)  # rather now than after hours
     shape = WindowShape.of(robot, asked.rows_per_command)
-    dataset_map = None if asked.map is None else DatasetMap.read(asked.map)
+    dataset_map = None if asked.map is None else read_map(asked.map)
     with ExitStack() as stack:
         readers = [stack.enter_context(open_dataset(source, robot, map=dataset_map)) for source in asked.sources]
         total = sum(len(reader.episodes) for reader in readers)
@@ -99,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--robot", required=True, help="name of a robot, or its JSON file")
     add("--output", type=Path, required=True, help="JSON file of the robot with its quantiles")
-    add("--map", type=Path, metavar="FILE", help="JSON file that says where columns are")
+    add("--map", metavar="FILE", help="JSON file that says where columns are, or a public source such as droid")
     add("--rows-per-command", type=int, default=1, metavar="K", help="rows from one command to the next (default: 1)")
     add("--widen", action="store_true", help="give channels that cannot be normalised a harmless range")
     return parser

@@ -15,8 +15,7 @@ from tqdm import tqdm
 from xwam.data.checks.dataset_check import check_dataset
 from xwam.data.checks.episode_check import CheckOptions, EpisodeResult
 from xwam.data.checks.picture_sheet import Gallery
-from xwam.data.dataset_map import DatasetMap
-from xwam.data.readers.open import open_dataset
+from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
         if asked.output is not None:
             asked.output.mkdir(parents=True, exist_ok=True)  # rather now than after hours
         options = CheckOptions(asked.frames, asked.quick, asked.episodes)
-        dataset_map = None if asked.map is None else DatasetMap.read(asked.map)
+        dataset_map = None if asked.map is None else read_map(asked.map)
         if asked.robot is None:
             with open_dataset(asked.source, map=dataset_map) as reader:
                 robot = reader.robot
@@ -80,7 +79,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", help="folder, or dataset on the hub: user/name")
     add("--robot", help="name of a robot, or its JSON file (default: the one that the data set brings)")
-    add("--map", type=Path, metavar="FILE", help="JSON file that says where columns and cameras are")
+    add(
+        "--map",
+        metavar="FILE",
+        help="JSON file that says where columns and cameras are, or a public source such as droid",
+    )
     add("--episodes", type=int, metavar="N", help="check so many, evenly over the data set (default: all)")
     add("--frames", type=int, default=1, metavar="K", help="decode every K-th frame (default: every frame)")
     add("--quick", action="store_true", help="decode only begin, middle and end of every video")

@@ -10,9 +10,10 @@ from synthetic_episodes import ROBOT, write_episode
 from test_rlds import MAP, WIDOWX, foreign
 
 from xwam.data.readers.lerobot import LeRobotReader
-from xwam.data.readers.open import open_dataset
+from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.readers.release import ReleaseReader
 from xwam.data.readers.rlds import RldsReader
+from xwam.data.sources.base import get_source
 from xwam.data.writers.release_writer import ReleaseWriter
 from xwam.errors import DataError, UnknownRobotError
 
@@ -64,3 +65,12 @@ def test_what_was_looked_for_and_found_is_said(tmp_path: Path, own_recording: Pa
         open_dataset(own_recording, split="train")
     with pytest.raises(UnknownRobotError):
         open_dataset(own_recording, "aloha")
+
+
+def test_a_map_is_a_file_or_a_public_data_sets(tmp_path: Path):
+    droid = get_source("droid").map
+    assert read_map("droid") == droid
+    (tmp_path / "own.json").write_text(json.dumps(droid.to_dict()))
+    assert read_map(str(tmp_path / "own.json")) == droid
+    with pytest.raises(ValueError, match="There is no source 'nobody'; known sources are"):
+        read_map("nobody")

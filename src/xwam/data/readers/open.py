@@ -32,6 +32,22 @@ class _Request:
         return self.robot
 
 
+def read_map(name: str | Path) -> DatasetMap:
+    """A map of its own file, or of a public data set.
+
+    Args:
+        name (`str` or `Path`): JSON file, or the name of a source such as `"droid"`.
+
+    Raises:
+        ValueError: If it is neither a source nor a file with a map.
+    """
+    if Path(name).suffix == ".json" or isinstance(name, Path):
+        return DatasetMap.read(name)
+    from xwam.data.sources.base import get_source  # which itself opens data sets
+
+    return get_source(name).map
+
+
 def open_dataset(
     source: str | Path,
     robot: RobotSpec | str | None = None,
@@ -66,7 +82,7 @@ def open_dataset(
 
         public = get_source(map)
         known, map = known or read_robot(public.robot), public.map
-    own_map = map if map is None or isinstance(map, DatasetMap) else DatasetMap.read(map)
+    own_map = map if map is None or isinstance(map, DatasetMap) else read_map(map)
     request = _Request(source, known, own_map, split or "train", name, revision)
     for _, is_found, opened in _LAYOUTS:
         if is_found(files):
