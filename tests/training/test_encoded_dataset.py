@@ -8,8 +8,8 @@ from moving_squares import ROBOT, MovingSquares, mixture_of, squares_pipeline
 
 from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.stream import Samples, read_batch
+from xwam.data.writers import durable_files
 from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError
-from xwam.training import encoded_writer
 from xwam.training.encoded_dataset import EncodedDataset, EncodedSamples, read_encoded_batch
 from xwam.training.encoded_writer import EncodedDatasetWriter
 from xwam.training.encoding import TextEncoding, encode_batch
@@ -131,7 +131,7 @@ def test_a_branch_that_needs_depth_is_told_when_none_was_encoded(tmp_path, pipel
 
 
 def test_processes_that_begin_a_folder_together_do_not_fail(tmp_path, pipeline, folder, monkeypatch):
-    own, begun = encoded_writer.sync_file, []
+    own, begun = durable_files.sync_file, []
 
     def another_begins(path):
         begun.append(path)
@@ -139,7 +139,7 @@ def test_processes_that_begin_a_folder_together_do_not_fail(tmp_path, pipeline, 
             EncodedDatasetWriter(tmp_path, mixture_of(MovingSquares()), pipeline, shard_size=4)
         own(path)
 
-    monkeypatch.setattr(encoded_writer, "sync_file", another_begins)
+    monkeypatch.setattr(durable_files, "sync_file", another_begins)
     EncodedDatasetWriter(tmp_path, mixture_of(MovingSquares()), pipeline, shard_size=4).run()
     assert [path.name.split("-")[0] for path in begun[:2]] == [".prompts.safetensors"] * 2
     assert not list(tmp_path.glob(".*"))

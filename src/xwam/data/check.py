@@ -60,12 +60,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
             write_json(asked.output / REPORT_FILE, report.to_dict())
             gallery.draw(asked.output / SHEET_FILE)
             print(f"written: {asked.output / REPORT_FILE}, {asked.output / SHEET_FILE}")
-    except (
-        XWAMError,
-        ValueError,
-        OSError,
-        RuntimeError,
-    ) as error:  # `run_jobs` raises the last for a process that died
+    except (XWAMError, ValueError, OSError, RuntimeError) as error:  # the last when a process died
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     return int(bool(report.findings if asked.strict else report.errors))

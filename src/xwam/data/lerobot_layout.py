@@ -26,9 +26,7 @@ SIMULATOR_PATH = f"simulator/{_FILE}.parquet"  # same chunk and file as the epis
 STATE_KEY = "observation.state"
 ACTION_KEY = "action"
 SUCCESS_KEY = "next.success"
-ESTIMATED_DEPTH = (
-    "estimated_depth"  # among the options of labelled episodes: how depth was made; no environment takes it
-)
+ESTIMATED_DEPTH = "estimated_depth"  # in the options of labelled episodes; no environment takes it
 
 DEFAULT_FEATURES: dict[str, dict[str, Any]] = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},

@@ -20,6 +20,7 @@ from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.model_card import ModelCard, render_model_card
 
 MODEL_CARD_NAME = "README.md"
+# What diffusers keeps of model offloading with the pipeline, not with its models.
 _OFFLOADING = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
 
@@ -110,9 +111,7 @@ class PipelineStorage(DiffusionPipeline):
         """
         settings = {"max_sequence_length": pipeline.config.max_sequence_length}
         made = cls(**{**pipeline.components, **settings, **kwargs})
-        for (
-            name
-        ) in _OFFLOADING:  # diffusers keeps the hooks of model offloading with the pipeline, not with its models
+        for name in _OFFLOADING:
             if hasattr(pipeline, name):
                 setattr(made, name, getattr(pipeline, name))
         return made

@@ -178,19 +178,9 @@ def labelled_format(
     Raises:
         DataError: If there is no episode with a row.
     """
-    numbers = [number for number, entry in enumerate(reader.episodes) if entry.length]
-    if not numbers:
-        raise DataError("There is no episode with a row.", dataset=reader.name)
-    names = [camera.name for camera in robot.cameras if camera.name in reader.cameras]
-    for first in numbers:  # the first that can be read
-        try:
-            sizes = {name: reader.read_images(first, name, [0]).shape[1:3] for name in names}
-            break
-        except DamagedVideoError:
-            if first == numbers[-1]:
-                raise
+    first, sizes = _first_sizes(reader)
     cameras = []
-    for camera in (camera for camera in robot.cameras if camera.name in names):
+    for camera in (camera for camera in robot.cameras if camera.name in reader.cameras):
         calibration = reader.read_calibration(first, camera.name, [0])
         cameras.append(
             CameraFormat(
@@ -208,6 +198,18 @@ def labelled_format(
         crf=options.crf,
         depth_source=depth_source(reader.name, options, model),
     )
+
+
+def _first_sizes(reader: EpisodeReader) -> tuple[int, dict[str, tuple[int, int]]]:
+    """The first episode that can be read, and the size of its images by camera."""
+    problem = DataError("There is no episode with a row.", dataset=reader.name)
+    for number, entry in enumerate(reader.episodes):
+        if entry.length:
+            try:
+                return number, {name: reader.read_images(number, name, [0]).shape[1:3] for name in reader.cameras}
+            except DamagedVideoError as error:
+                problem = error
+    raise problem
 
 
 def depth_source(source: str, options: LabelOptions, model: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ States and commands are copied as float32 and frames are encoded once more. Each
 becomes part of it as a whole; what a crash leaves is gone on with.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from xwam.data import lerobot_layout as layout
 from xwam.data.readers.base import Episode, EpisodeReader, Numbers
-from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.dataset_writer import DatasetWriter, plain_key
 from xwam.data.writers.episode_writer import EpisodeDescription
 from xwam.data.writers.recording_format import RecordingFormat
 from xwam.errors import DamagedVideoError, DataError, DepthCalibrationError, ObservationError
@@ -112,7 +111,7 @@ class _Labeller:
 
     def key(self, index: int) -> str:
         """Name in the new data set, which orders episodes as the source does."""
-        return f"{index:06d}-{re.sub(r'[^A-Za-z0-9._-]+', '.', self._reader.episodes[index].key)}"
+        return f"{index:06d}-{plain_key(self._reader.episodes[index].key)}"
 
     def write(self, index: int, on_rows: Callable[[int], None] | None) -> int:
         """Write an episode, or note why not; the number of its rows."""

@@ -4,7 +4,6 @@ So the paper got its depth for RoboCasa and RoboTwin, whose demonstrations have 
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xwam.data.writers.dataset_writer import DatasetWriter
+from xwam.data.writers.dataset_writer import DatasetWriter, plain_key
 from xwam.data.writers.episode_writer import EpisodeDescription, EpisodeWriter
 from xwam.data.writers.recording_format import RecordingFormat, observed_state
 from xwam.envs.base import Environment
@@ -75,14 +74,9 @@ class HDF5Episode:
     def key(self) -> str:
         """Its name among the recordings."""
         digest = hashlib.sha256(str(Path(self.path).resolve()).encode()).hexdigest()[:6]
-        stem, name = (_plain(text) for text in (Path(self.path).stem, self.name))
+        stem, name = (plain_key(text) for text in (Path(self.path).stem, self.name))
         number = int("".join(character for character in self.name if character.isdigit()) or 0)  # orders 2 before 10
         return f"{self.environment.replace('/', '.')}-{stem}-{digest}-{number:07d}-{name}"
-
-
-def _plain(text: str) -> str:
-    """A text in the letters that a key may have."""
-    return re.sub(r"[^A-Za-z0-9._-]+", ".", text)
 
 
 def replay_dataset(source: str | Path, folder: str | Path, options: ReplayOptions, **settings: Any) -> int:

@@ -2,8 +2,6 @@
 
 import dataclasses
 import logging
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from xwam.data.streams.augmentation import Augmentation, augment
 from xwam.data.streams.collate import collate
 from xwam.data.streams.mixture import Mixture
 from xwam.data.streams.windows import read_clip
-from xwam.data.writers.durable_files import sync_file
+from xwam.data.writers.durable_files import write_bytes
 from xwam.errors import CheckpointConfigError, DataError
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.robots.clips import EncodedClip
@@ -33,7 +31,6 @@ from xwam.training.encoded_format import (
 )
 from xwam.training.encoding import TextEncoding, encode_batch
 from xwam.training.step import EncodedBatch
-from xwam.utils.disk import sync_folder
 from xwam.utils.seeding import seed_from
 
 logger = logging.getLogger(__name__)
@@ -255,16 +252,8 @@ class _Entries(Dataset):
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """A file that appears whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")  # several processes may begin a folder together
-    try:
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-        sync_file(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    """A file that appears whole; several processes may begin a folder together."""
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def _difference(theirs: object, ours: object) -> str:

@@ -184,11 +184,10 @@ class DatasetWriter(ABC):
 
     def _agree(self, recording_format: RecordingFormat) -> None:
         path = self.staging / "format.json"
-        if not path.exists():
-            if (finished := self._finished_format()) is not None:
-                self._expect_equal(finished, recording_format)
-            write_json(path, recording_format.to_dict())
         self.expect_form(recording_format)
+        if not path.exists():
+            write_json(path, recording_format.to_dict())
+            self.expect_form(recording_format)  # another process may have written its own
 
     def _expect_equal(self, there: RecordingFormat, here: RecordingFormat) -> None:
         if there != here:
@@ -204,6 +203,15 @@ class DatasetWriter(ABC):
             shutil.rmtree(self.staging / name, ignore_errors=True)
         (self.staging / "format.json").unlink(missing_ok=True)
         (self.staging / "built.json").unlink()
+
+
+def plain_key(text: str) -> str:
+    """A text in the letters that the key of an episode may have; what is left of other ones is dots.
+
+    Args:
+        text (`str`): Any name.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", ".", text)
 
 
 def describe_failure(error: Exception, folder: Path) -> str:

@@ -19,10 +19,20 @@ def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
         indent (`int`, *optional*, defaults to `1`): Of nested values; `None` for one line.
     """
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step, whoever else writes it at the same time.
+
+    Args:
+        path (`Path`): File to make or replace; its folders are made too.
+        content (`bytes`): All of it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         sync_file(temporary)
         os.replace(temporary, path)
     finally:

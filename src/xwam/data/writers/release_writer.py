@@ -167,12 +167,15 @@ def _arms(robot: RobotSpec, poses: np.ndarray) -> dict[str, Any]:
 
 def _with_openings(robot: RobotSpec, commands: np.ndarray) -> np.ndarray:
     """Absolute commands with the opening that they ask for in the place of the gripper's own number."""
+    import torch
+
+    from xwam.robots.actions import gripper_opening
+
     found = commands.copy()
     for arm in robot.arms:
         assert arm.gripper is not None, "checked by _expect_representable"
         part = robot.command_layout.part(f"{arm.name}_gripper")
-        closed, opened = arm.gripper.command_closed, arm.gripper.command_open
-        found[:, part] = (commands[:, part] - closed) / (opened - closed)
+        found[:, part] = gripper_opening(arm.gripper, torch.from_numpy(commands[:, part])).numpy()
     return found
 
 
