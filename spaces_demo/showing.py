@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xwam import ActionChunk, ArmState, Future, Observation, PointCloud, RobotSpec, point_cloud
-from xwam.export.images import colour_depth
+from xwam.export.images import colour_depth, depth_ends
 from xwam.export.points import Y_UP_FROM_BASE, write_glb, write_ply
 from xwam.export.video import write_video
 
@@ -35,9 +35,7 @@ def depth_ranges(future: Future, observation: Observation) -> Ranges:
     ranges = {}
     for name, imagined in future.depths.items():
         seen = observation.depths.get(name, imagined)
-        known = seen[np.isfinite(seen) & (seen > 0)]
-        near, far = np.quantile(known, (0.02, 0.98)) if known.size else (0.1, 1.0)
-        ranges[name] = float(near), float(max(far, near * 1.01))
+        ranges[name] = depth_ends(seen)
     return ranges
 
 

@@ -1,5 +1,7 @@
 """A film shows the episode at the model's frame rate, and a dream beside the instants it is a dream of."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -80,10 +82,17 @@ def test_a_dream_is_shown_at_the_instants_it_is_of(world, tmp_path, num_executed
     np.testing.assert_allclose(grey, [10 + 80 * count + 8 * frame for count, frame in expected], atol=3)
 
 
-def test_the_reality_beside_a_dream_is_cropped_cut_as_for_the_model_it(world):
+def test_the_reality_beside_a_dream_is_cropped_as_the_model_sees_it(world, tmp_path):
     view = np.zeros((128, 160, 3), np.uint8)
     view[3:124, 4:156] = 200
-    assert videos._cut_as_for_the_model(view, world.robot).min() == 200
+    policy, seen = Dreaming(world.robot), world.reset(0)
+    seen = replace(seen, images=dict.fromkeys(seen.images, view))
+    policy.reset(0)
+    chunk = policy.infer(seen, seed=0)
+    film = Film(tmp_path / "film.mp4", world.robot, policy)
+    film.saw(0, seen, chunk.commands[0], chunk, 0)
+    (picture,) = film._pictures
+    assert picture[videos.LINE : videos.LINE + 128].min() >= 199
 
 
 @pytest.mark.parametrize("size", [(64, 80), (96, 144)])

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from xwam.checkpoints.verification import MODEL_INDEX_NAME
 from xwam.errors import CheckpointError
@@ -32,3 +33,22 @@ def local_folder(source: str | os.PathLike) -> Path | None:
         return EMBEDDED_FOLDER
     folder = Path(source)
     return folder if folder.is_dir() else None
+
+
+class NamedConfigMixin:
+    """For classes of diffusers' `ConfigMixin`: what is loaded by name may be part of this package. Name it before them."""
+
+    @classmethod
+    def load_config(cls, pretrained_model_name_or_path: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+        """Load a configuration from this package, from a folder or from the Hub.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder, Hub id or `"embedded"`, as for a pipeline.
+            args (`Any`): Passed to `ConfigMixin.load_config`.
+            kwargs (`Any`): The same.
+
+        Raises:
+            CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
+        """
+        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
+        return super().load_config(source, *args, **kwargs)  # type: ignore[misc]

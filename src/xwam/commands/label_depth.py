@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from xwam.data.dataset_map import DatasetMap
 from xwam.data.readers.open import open_dataset
 from xwam.data.writers.dataset_card import write_card
 from xwam.data.writers.dataset_writer import describe_failure
@@ -45,8 +44,7 @@ def _label(asked: argparse.Namespace) -> None:
     require_device(asked.device, name="--device")
     _options(asked, "metric")  # rather now than when a model of gigabytes is there
     robot = None if asked.robot is None else read_robot(asked.robot)
-    dataset_map = asked.map if asked.map is None or Path(asked.map).suffix != ".json" else DatasetMap.read(asked.map)
-    with open_dataset(asked.source, robot, map=dataset_map, split=asked.split) as reader:
+    with open_dataset(asked.source, robot, map=asked.map, split=asked.split) as reader:
         import torch
 
         from xwam.models.depth_estimation import DepthEstimator

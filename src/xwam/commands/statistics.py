@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from xwam.data.readers.open import open_dataset, read_map
+from xwam.data.readers.open import open_dataset
 from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.statistics.report import StatisticsReport
 from xwam.data.streams.windows import WindowShape
@@ -44,9 +44,8 @@ def _compute(asked: argparse.Namespace) -> StatisticsReport:
         raise ValueError(f"--output must be a JSON file, but {asked.output} is a folder.")
     asked.output.parent.mkdir(parents=True, exist_ok=True)  # rather now than after hours
     shape = WindowShape.of(robot, asked.rows_per_command)
-    dataset_map = None if asked.map is None else read_map(asked.map)
     with ExitStack() as stack:
-        readers = [stack.enter_context(open_dataset(source, robot, map=dataset_map)) for source in asked.sources]
+        readers = [stack.enter_context(open_dataset(source, robot, map=asked.map)) for source in asked.sources]
         total = sum(len(reader.episodes) for reader in readers)
         with tqdm(total=total, unit="episode", desc="reading numbers", delay=DELAY, disable=None) as bar:
             found, report = compute_quantiles(

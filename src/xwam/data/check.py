@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
         options = CheckOptions(asked.frames, asked.quick, asked.episodes)
         dataset_map = None if asked.map is None else read_map(asked.map)
         if asked.robot is None:
-            with open_dataset(asked.source, map=dataset_map) as reader:
+            with open_dataset(asked.source, map=asked.map) as reader:
                 robot = reader.robot
         else:
             robot = read_robot(asked.robot)

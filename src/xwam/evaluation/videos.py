@@ -87,23 +87,16 @@ class Film:
         if self._dream is None:
             rows = {"": views}
         else:
+            from xwam.robots.images import frames_to_uint8, images_to_frames  # needs torch, which whoever dreams has
+
             frame = min(index_in_chunk // self._robot.actions_per_frame, self._dream.shape[1] - 1)
             rows = {
-                "seen": [_cut_as_for_the_model(view, self._robot) for view in views],
+                "seen": [*frames_to_uint8(images_to_frames(views, self._robot.image_size, self._robot.crop_ratio))],
                 f"imagined {index_in_chunk} commands before": [
                     *resize_frames(self._dream[:, frame], self._robot.image_size)
                 ],
             }
         self._pictures.append(_page(rows, f"{step * self._period:5.2f} s  {observation.instruction}"))
-
-
-def _cut_as_for_the_model(view: np.ndarray, robot: RobotSpec) -> np.ndarray:
-    """The centre crop that the model works on, as sharp as the camera saw it; a simulator's side may lack torch."""
-    height, width = view.shape[:2]
-    crop_height, crop_width = int(height * robot.crop_ratio), int(width * robot.crop_ratio)
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
-    image = Image.fromarray(view[top : top + crop_height, left : left + crop_width])
-    return np.asarray(image.resize(robot.image_size[::-1], Image.Resampling.BILINEAR))
 
 
 def _page(rows: dict[str, list[np.ndarray]], title: str) -> np.ndarray:

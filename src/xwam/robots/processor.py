@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin
 
-from xwam.checkpoints.sources import local_folder
+from xwam.checkpoints.sources import NamedConfigMixin
 from xwam.errors import CheckpointConfigError
 from xwam.robots.actions import channels_to_commands, check_rows, commands_to_channels, read_commands
 from xwam.robots.calibration import view_intrinsics, view_poses
@@ -44,7 +44,7 @@ class EncodedObservation:
     depth_mask: torch.Tensor | None = None
 
 
-class RobotProcessor(ConfigMixin):
+class RobotProcessor(NamedConfigMixin, ConfigMixin):
     """Everything that turns a robot's data into the model's and back; saved beside the weights.
 
     Args:
@@ -75,8 +75,7 @@ class RobotProcessor(ConfigMixin):
             CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
             CheckpointConfigError: If the file holds anything but a valid robot.
         """
-        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
-        config = cls.load_config(source, subfolder=subfolder, **kwargs)
+        config = cls.load_config(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
         assert isinstance(config, dict), "no further values were asked for"
         public = sorted(name for name in config if not name.startswith("_"))
         kind = config.get("_class_name", cls.__name__)

@@ -1,9 +1,8 @@
 """Pairs of timesteps for asynchronous denoising, and the three solvers that walk them together."""
 
-import os
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Self, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -11,14 +10,14 @@ from diffusers import ConfigMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers import SchedulerMixin
 
-from xwam.checkpoints.sources import local_folder
+from xwam.checkpoints.sources import NamedConfigMixin
 from xwam.models.joint_latents import JointLatents
 from xwam.models.modeling_outputs import XWAMTransformerOutput
 from xwam.schedulers.noise_pairs import NoisePairs, check_shift, sample_noise_pairs
 from xwam.schedulers.unipc import SolverState, StepWeights, solver_step, solver_weights
 
 
-class XWAMScheduler(SchedulerMixin, ConfigMixin):
+class XWAMScheduler(NamedConfigMixin, SchedulerMixin, ConfigMixin):
     r"""Asynchronous noise: the actions and states are clean after a few steps, the video takes many.
 
     Step \(i\) uses the pair (video timestep \(i\) of T_O, action timestep \(i\) of T_a); once the actions are clean their
@@ -49,25 +48,6 @@ class XWAMScheduler(SchedulerMixin, ConfigMixin):
             )
         check_shift(shift)
         self.set_timesteps(num_inference_steps, num_action_steps)
-
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike, subfolder: str | None = None, **kwargs: Any
-    ) -> Self:
-        """Load from this package, from a folder or from the Hub.
-
-        Args:
-            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder, Hub id or `"embedded"`, as for a pipeline.
-            subfolder (`str`, *optional*): Folder inside it, such as `"scheduler"`.
-            kwargs (`Any`): Passed to `SchedulerMixin.from_pretrained`, such as `revision` and `token`.
-
-        Raises:
-            CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
-            ValueError: If a value in the file is none that the scheduler takes.
-            OSError: If there is no such file.
-        """
-        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
-        return super().from_pretrained(source, subfolder=subfolder, **kwargs)
 
     def set_timesteps(
         self,

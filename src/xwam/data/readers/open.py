@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from xwam.data import lerobot_layout
 from xwam.data.dataset_map import DatasetMap
@@ -11,6 +12,9 @@ from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.errors import DataError
 from xwam.robots.registry import read_robot
 from xwam.robots.spec import RobotSpec
+
+if TYPE_CHECKING:
+    from xwam.data.sources.base import Source
 
 _RELEASE_FILE = "metadata.json"
 _RLDS_FILE = "features.json"
@@ -41,11 +45,8 @@ def read_map(name: str | Path) -> DatasetMap:
     Raises:
         ValueError: If it is neither a source nor a file with a map.
     """
-    if Path(name).suffix == ".json" or isinstance(name, Path):
-        return DatasetMap.read(name)
-    from xwam.data.sources.base import get_source  # which itself opens data sets
-
-    return get_source(name).map
+    public = _public_source(name)
+    return DatasetMap.read(name) if public is None else public.map
 
 
 def open_dataset(
@@ -77,11 +78,8 @@ def open_dataset(
     """
     files = DatasetFiles(source, revision)
     known = read_robot(robot) if isinstance(robot, str) else robot
-    if isinstance(map, str) and Path(map).suffix != ".json":
-        from xwam.data.sources.base import get_source  # which itself opens data sets
-
-        public = get_source(map)
-        known, map = known or read_robot(public.robot), public.map
+    if (public := _public_source(map)) is not None:
+        known = known or read_robot(public.robot)
     own_map = map if map is None or isinstance(map, DatasetMap) else read_map(map)
     request = _Request(source, known, own_map, split or "train", name, revision)
     for _, is_found, opened in _LAYOUTS:
@@ -144,3 +142,12 @@ _LAYOUTS: tuple[_Layout, ...] = (
     (f"{_RELEASE_FILE} (X-WAM release)", lambda files: files.exists(_RELEASE_FILE), _open_release),
     (f"{_RLDS_FILE} here or at most two folders below (RLDS)", _has_rlds, _open_rlds),
 )
+
+
+def _public_source(name: DatasetMap | str | Path | None) -> "Source | None":
+    """The public data set that is named where a file could be."""
+    if not isinstance(name, str) or Path(name).suffix == ".json":
+        return None
+    from xwam.data.sources.base import get_source  # which itself opens data sets
+
+    return get_source(name)
