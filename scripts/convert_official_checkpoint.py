@@ -20,6 +20,7 @@ from xwam.loaders.conversion import (
 from xwam.loaders.official_config import OfficialSizes
 from xwam.loaders.sharding import MAX_SHARD_SIZE
 from xwam.robots.registry import list_robots, read_robot
+from xwam.utils.options import refuse_together
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,10 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.output is None and not arguments.inspect:
         parser.error("`output` is needed unless --inspect is given")
-    if arguments.back:
-        others = ("inspect", "robot", "tokenizer", "sizes")
-        if said := [f"--{name}" for name in others if getattr(arguments, name)]:
-            parser.error(f"{', '.join(said)} cannot be given with --back")
+    refuse_together(parser, arguments, {"back": ("inspect", "robot", "tokenizer", "sizes")})
     if arguments.inspect and arguments.output is not None:
         parser.error("--inspect writes nothing: leave `output` out")
     if arguments.robot is None and not arguments.back:

@@ -44,9 +44,10 @@ from xwam.training.recipes import get_recipe
 from xwam.training.trainer import BEST, Trainer
 from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles, validation_batches
 from xwam.training.validation import evaluate
+from xwam.utils.options import refuse_together
 
 UNTRAINED = "untrained"  # a tiny model for the embedded world, with random weights: to try
-CONTRADICTIONS = {  # option: others that would do nothing with it
+USELESS = {  # option: others that would do nothing with it
     "encoded": ("map", "rows_per_command", "validation_episodes", "validation_clips"),
     "continue_from": ("rank", "alpha", "rslora", "lora_dropout", "attention_only"),
 }
@@ -217,10 +218,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.validation_episodes < 0 or args.validation_clips < 1:
         parser.error("--validation_episodes must be at least 0 and --validation_clips at least 1")
-    for given, others in CONTRADICTIONS.items():
-        said = [f"--{name}" for name in others if getattr(args, name) != parser.get_default(name)]
-        if getattr(args, given) and said:
-            parser.error(f"{', '.join(said)} would do nothing with --{given}")
+    refuse_together(parser, args, USELESS)
     if bool(args.dataset) == bool(args.encoded) or (args.encoded and not args.robot):
         parser.error("say either --dataset, or --encoded and --robot")
     if args.quantize and args.base == UNTRAINED:

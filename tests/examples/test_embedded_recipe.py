@@ -51,6 +51,18 @@ def work(tmp_path_factory, one_thread):
     return folder
 
 
+@pytest.fixture(scope="module")
+def other_seed(work, tmp_path_factory):
+    """Every stage once more, on the same demonstrations."""
+    return train_again(tmp_path_factory.mktemp("other"), work / "data", seed=1)
+
+
+def train_again(folder, data, seed):
+    words = ["--size", "tiny", "--work", str(folder), "--seed", str(seed), "--data", str(data), "--processes", "1"]
+    train.main(words)
+    return folder
+
+
 def weights(folder):
     return XWAM4DPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).transformer.state_dict()
 
@@ -161,17 +173,15 @@ def test_what_is_stopped_ends_there_and_goes_on_later(work, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, tmp_path):
-    again, other = tmp_path / "again", tmp_path / "other"
-    for folder, seed in ((again, 0), (other, 1)):
-        data = ["--data", str(work / "data")]
-        train.main(["--size", "tiny", "--work", str(folder), "--seed", str(seed), "--processes", "1", *data])
-    first, second, third = weights(work), weights(again), weights(other)
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, other_seed, tmp_path):
+    first, second, third = map(weights, (work, train_again(tmp_path, work / "data", seed=0), other_seed))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], third[name]) for name in first)
 
 
-def test_ablations_train_each_cell_once_and_measure_all(work, monkeypatch):
+@pytest.fixture
+def few_cells(monkeypatch):
+    """The ablations at their smallest."""
     monkeypatch.setattr(recipe, "XWAMScheduler", partial(XWAMScheduler, num_inference_steps=2, num_action_steps=1))
     monkeypatch.setattr(
         ablations, "CELLS", [Cell("interleaved", "ans"), Cell("none", "ans"), Cell("interleaved", "sync", 1)]
@@ -179,24 +189,52 @@ def test_ablations_train_each_cell_once_and_measure_all(work, monkeypatch):
     monkeypatch.setattr(ablations, "BRANCHES", ("interleaved", "none"))
     monkeypatch.setattr(ablations, "STEPS", ((1, 3), (3, 3)))
     monkeypatch.setattr(ablations, "TIMED_CHUNKS", 2)
-    words = ["--size", "tiny", "--work", str(work), "--steps", "2", "--episodes", "1", "--held-out", "1"]
+
+
+def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_cells):
+    words = ["--size", "tiny", "--work", str(work), "--episodes", "1", "--held-out", "1", "--again", str(other_seed)]
     ablations.main(words)
     table = work / "ablations" / "ablations.md"
     found = json.loads((work / "ablations" / "ablations.json").read_text())
     lacking = {cell: {name for name, value in own.items() if value is None} for cell, own in found["cells"].items()}
-    assert lacking == {"interleaved-ans-0": set(), "none-ans-0": {"abs_rel", "chamfer"}, "interleaved-sync-1": set()}
+    assert lacking == {
+        "interleaved-ans-0": set(),
+        "none-ans-0": {"abs_rel", "chamfer"},
+        "interleaved-sync-1": set(),
+        "interleaved-ans-1-all_stages": set(),
+    }
     actions = [own["action_rms"] for own in found["cells"].values()]
-    assert len(set(actions)) == 3, "three trainings"
+    assert len(set(actions)) == 4, "four trainings"
     assert [own["action_error"] > 0 for own in found["steps"]] == [True, True]
     assert set(found["chunk_ms"]) == {"interleaved", "none"}
-    assert sum(line.startswith(("| interleaved ", "| none ")) for line in table.read_text().splitlines()) == 3
+    rows = [line for line in table.read_text().splitlines() if line.startswith(("| interleaved ", "| none "))]
+    assert ["1, all stages" in row for row in rows] == [False, False, False, True]
     success = found["cells"]["none-ans-0"]["success"]
     assert f"{100 * success['success_rate']:.0f} [" in table.read_text()
     trained = {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")}
+    own = {path.relative_to(work / "ablations").parts[0] for path in trained}
+    assert own == {"none-ans-0", "interleaved-sync-1", "shared"}, "train.py trained the first"
     table.unlink()
     ablations.main(words)
     assert {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")} == trained
     assert table.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--again", "nowhere"], "--again: nowhere holds no finished training"),
+        (["--again", "WORK"], "with another seed than 0 is needed, but .* is of size tiny and seed 0"),
+        (["--steps-of", "nowhere"], "--steps-of: nowhere holds no pipeline"),
+    ],
+)
+def test_what_ablations_need_is_asked_for_before_they_train(work, few_cells, capsys, words, message):
+    words = [str(work) if word == "WORK" else word for word in words]
+    before = sorted(work.rglob("*"))
+    with pytest.raises(SystemExit):
+        ablations.main(["--size", "tiny", "--work", str(work), *words])
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(work.rglob("*")) == before
 
 
 def test_held_out_episodes_are_of_every_kind_and_not_trained_on(work):

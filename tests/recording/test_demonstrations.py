@@ -173,8 +173,7 @@ def test_a_task_that_fails_does_not_keep_the_others(tmp_path: Path, monkeypatch:
 
 def test_skipped_seeds_of_recipes_of_one_environment_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demonstrations, "_skipped", lambda outcomes, recipe, first_seed: [len(recipe.options)])
-    monkeypatch.setattr(demonstrations, "_missing", lambda *_: ())
-    monkeypatch.setattr(demonstrations, "_hopeless", lambda *_: None)
+    monkeypatch.setattr(demonstrations._Progress, "of", lambda recipe, *_: demonstrations._Progress(recipe, [], 1, 1))
     recipes = [Recipe("mujoco/lift_cube"), Recipe("mujoco/lift_cube", {"randomized": True})]
     assert record_demonstrations(tmp_path, recipes, episodes=1) == {"mujoco/lift_cube": [0, 1]}
 

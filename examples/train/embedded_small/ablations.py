@@ -1,8 +1,9 @@
 """Small ablations at equal budgets: what the depth branch, the noise of the training and the numbers of steps bring.
 
-    python examples/train/embedded_small/ablations.py --size cpu --work DIR [--steps 1200] [--episodes 20]
+    python examples/train/embedded_small/ablations.py --size quick --work DIR [--again DIR_1] [--episodes 20]
 
-Needs the stages of train.py. Writes DIR/ablations/ablations.json and ablations.md, and goes on where it was stopped.
+Needs the stages of train.py; DIR_1 holds those of another seed. Writes DIR/ablations/ablations.json and ablations.md, and goes
+on where it was stopped.
 """
 
 import argparse
@@ -17,11 +18,14 @@ import torch
 from measure import MODEL, Plan, measure, timed
 from measure_report import rate
 from measure_windows import kept
-from recipe import SIZES, held_out_clips
+from recipe import SIZES, Size, clips_of
 from tqdm import tqdm
-from train import Run, train_transformer
+from train import TRAINED, Run, train_transformer
 
 from xwam import XWAMPolicyPipeline, load_recorded_observation
+from xwam.checkpoints.json_files import read_json
+from xwam.checkpoints.sources import local_folder
+from xwam.data.readers.lerobot import LeRobotReader
 from xwam.data.writers.durable_files import write_json
 from xwam.evaluation.provenance import machine
 from xwam.evaluation.statistics import percentiles
@@ -37,14 +41,16 @@ class Cell(NamedTuple):
     depth: str
     noise: str
     seed: int = 0
+    all_stages: bool = False  # whether text encoder, VAE and latents are of that seed too
 
     @property
     def name(self) -> str:
         """Of its folder, and in the results."""
-        return f"{self.depth}-{self.noise}-{self.seed}"
+        return f"{self.depth}-{self.noise}-{self.seed}" + ("-all_stages" if self.all_stages else "")
 
 
 BRANCHES = ("interleaved", "none", "sequence", "channel")
+OWN = Cell("interleaved", "ans")  # the training of train.py itself
 CELLS = (
     *(Cell(branch, "ans") for branch in BRANCHES),
     *(Cell("interleaved", mode) for mode in NOISE_MODES if mode != "ans"),
@@ -53,35 +59,54 @@ CELLS = (
 STEPS = ((1, 50), (2, 50), (5, 50), (10, 50), (10, 25), (10, 10))  # to the actions, to the video
 STAGES = ("success", "dreams")
 TIMED_CHUNKS = 20  # of every depth branch
-COMMAND = (
-    "python examples/train/embedded_small/ablations.py --size {size} --work DIR --steps {steps} --episodes {episodes} "
-    "--held-out {held_out}"
-)
+COMMAND = "python examples/train/embedded_small/ablations.py --size {size} --work DIR{more} --episodes {episodes} --held-out {held_out}"
 
 
-def train_cell(run: Run, cell: Cell, steps: int) -> Path:
-    """A transformer of its own, from the same latents and budget as the others'; its folder."""
+def train_cell(run: Run, cell: Cell) -> Path:
+    """A transformer of its own, from the same latents and budget as the others'; the folder of its pipeline."""
+    if cell == OWN:
+        return run.work / TRAINED
     run = replace(run, size=run.size.with_seed(cell.seed))
-    folder = run.work / "ablations" / f"{cell.name}-{steps}"
+    folder = run.work / "ablations" / cell.name
     if not (folder / "pipeline" / "model_index.json").exists():
-        config = replace(
-            run.size.main,
-            steps=steps,
-            noise_mode=cell.noise,
-            validation_interval=steps,
-            sample_interval=steps,
-            ema_decay=0.99,
-        )
+        config = replace(run.size.main, noise_mode=cell.noise)
         train_transformer(run, run.new_pipeline(cell.depth), folder, config=config)
     return folder / "pipeline"
 
 
-def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[str, Any]:
+def trained_again(work: Path, size: Size, name: str) -> tuple[Cell, Path]:
+    """What another seed of all stages became.
+
+    Raises:
+        ValueError: If there is none in the folder, or one of another size or of the same seed.
+    """
+    if not (work / TRAINED / "model_index.json").exists():
+        raise ValueError(f"--again: {work} holds no finished training; see train.py --seed.")
+    own = read_json(work / "run.json")
+    if own["size"] != name or own["seed"] == size.seed:
+        raise ValueError(
+            f"--again: a training of size {name} with another seed than {size.seed} is needed, but {work} is of size "
+            f"{own['size']} and seed {own['seed']}."
+        )
+    return OWN._replace(seed=own["seed"], all_stages=True), work / TRAINED
+
+
+def model_folder(name: str) -> Path:
+    """Where a model is whose steps vary.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    folder = local_folder(name)
+    if folder is None or not (folder / "model_index.json").exists():
+        raise ValueError(f"--steps-of: {name} holds no pipeline.")
+    return folder
+
+
+def measure_cell(run: Run, cell: Cell, model: Path, episodes: int, held_out: int) -> dict[str, Any]:
     """Success in closed loop and errors of dreams."""
-    plan = Plan(
-        model=model, data=run.data, work=model.parent / f"measured-{episodes}-{held_out}", shared=run.work / "ablations" / "shared",
-        size=run.size, episodes=episodes, held_out=held_out, policies=(MODEL,), processes=run.num_processes, device=run.device,
-    )  # fmt: skip
+    work = run.work / "ablations" / cell.name / f"measured-{episodes}-{held_out}"
+    plan = _plan(run, model, work, episodes=episodes, held_out=held_out)
     found = measure(plan, STAGES)
     dream = found["dreams"]["numbers"]["futures"]["forecasts"]["dream"]
     actions = found["dreams"]["numbers"]["actions"]["forecasts"]["dream"]
@@ -90,12 +115,20 @@ def measure_cell(run: Run, model: Path, episodes: int, held_out: int) -> dict[st
         name: dream.get(name, {}).get("mean") for name in ("psnr", "psnr_moved", "abs_rel", "chamfer", "position")
     }
     return {
+        "cell": cell._asdict(),
         "success": overall,
         **numbers,
         "action_rms": actions["rms"]["mean"],
         "dates": sorted({own["date"] for own in found.values()}),
         "commits": sorted({str(own["code"]["commit"]) for own in found.values()}),
     }
+
+
+def _plan(run: Run, model: Path, work: Path, **settings: int) -> Plan:
+    return Plan(
+        model=model, data=run.data, work=work, shared=run.work / "ablations" / "shared", size=run.size, policies=(MODEL,),
+        processes=run.num_processes, device=run.device, **settings,
+    )  # fmt: skip
 
 
 def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
@@ -108,11 +141,10 @@ def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
     return {branch: percentiles(seconds)["p50_ms"] for branch, seconds in timed(chunks, TIMED_CHUNKS).items()}
 
 
-def measure_steps(run: Run) -> list[dict[str, float | None]]:
-    """The whole model with fewer steps, on the held-out clips of the recording."""
-    model = run.work / "pipeline"
-    plan = Plan(model=model, data=run.data, work=run.work, size=run.size, device=run.device)
-    clips = held_out_clips(run.data, run.size)
+def measure_steps(run: Run, model: Path, held_out: int) -> list[dict[str, float | None]]:
+    """One model with fewer steps, on windows of the held-out episodes."""
+    plan = _plan(run, model, run.work / "ablations" / "steps", held_out=held_out)
+    clips = clips_of(LeRobotReader(plan.held_out_folder, run.size.robot, name="held out"), run.size)
 
     def measure(actions: int, video: int) -> dict[str, float]:
         report = evaluate(
@@ -120,7 +152,7 @@ def measure_steps(run: Run) -> list[dict[str, float | None]]:
         ).numbers()
         return {"action_steps": actions, "video_steps": video, **report}
 
-    folder = run.work / "ablations" / f"steps-{plan.fingerprint[:12]}"
+    folder = plan.work / plan.fingerprint[:12]
     return [
         kept(folder / f"{actions}-{video}.json", partial(measure, actions, video))
         for actions, video in tqdm(STEPS, desc="numbers of steps")
@@ -140,14 +172,14 @@ _STEP_COLUMNS = {
 def markdown(found: Mapping[str, Any]) -> str:
     """The tables."""
     cells = [["depth", "noise", "seed", "success", *_CELL_COLUMNS, "chunk (ms)"]]
-    for cell in CELLS:
-        own = found["cells"][cell.name]
-        row = [_number(own[name], digits, factor) for name, digits, factor in _CELL_COLUMNS.values()]
+    for own in found["cells"].values():
+        cell = Cell(**own["cell"])
+        row = [_number(own[column], digits, factor) for column, digits, factor in _CELL_COLUMNS.values()]
         cells.append(
             [
                 cell.depth,
                 cell.noise,
-                str(cell.seed),
+                f"{cell.seed}, all stages" if cell.all_stages else str(cell.seed),
                 rate(own["success"]),
                 *row,
                 _number(found["chunk_ms"][cell.depth], 0),
@@ -160,14 +192,16 @@ def markdown(found: Mapping[str, Any]) -> str:
     dates, commits = (
         sorted({each for own in found["cells"].values() for each in own[name]}) for name in ("dates", "commits")
     )
-    return (
-        f"Each row of the first table is a transformer of its own, trained for {found['updates']} updates on the same latents; the "
-        f"rows that differ in the seed only show how much is chance; success over {found['episodes']} episodes of every task with Wilson's interval, in percent; PSNR in dB, over "
-        "all frames of held-out windows; actions: root mean square, normalised; chunk: the policy's 32 commands, which need no "
-        f"interleaved branch.\n\n{markdown_table(cells)}\n\nThe whole model, with fewer steps:\n\n{markdown_table(steps)}\n\n"
-        f"`{found['command']}`; {found['machine']['processor']}, {found['machine']['num_cores']} cores; {', '.join(dates)}; "
-        f"commit {', '.join(commits)}.\n"
-    )
+    notes = [
+        f"Each row is a transformer of its own, trained for {found['updates']} updates with the same settings. Rows that differ in the "
+        "seed only show how much is chance; “all stages”: text encoder, VAE and latents are of that seed too. Success: over "
+        f"{found['episodes']} episodes of every task, in percent, with Wilson's interval. PSNR in dB, over all frames of held-out "
+        "windows. Actions: root mean square, normalised. Chunk: the policy's 32 commands, which need no interleaved branch.",
+        f"Fewer steps to the actions (T_a) and to the video (T_O), of {found['steps_of']}:",
+    ]
+    host = found["machine"]
+    source = f"`{found['command']}`; {host['processor']}, {host['num_cores']} cores; {', '.join(dates)}; commit {', '.join(commits)}."
+    return "\n\n".join([notes[0], markdown_table(cells), notes[1], markdown_table(steps), source]) + "\n"
 
 
 def _number(value: float | None, digits: int, factor: float = 1) -> str:
@@ -177,12 +211,15 @@ def _number(value: float | None, digits: int, factor: float = 1) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="cpu")
+    parser.add_argument("--size", choices=SIZES, default="quick")
     parser.add_argument("--work", type=Path, required=True, help="the folder of train.py")
     parser.add_argument("--data", type=Path, help="demonstrations; DIR/data by default")
-    parser.add_argument("--steps", type=int, default=1200, help="updates of every cell")
+    parser.add_argument("--again", type=Path, help="the folder of train.py with another seed: a row more")
     parser.add_argument("--episodes", type=int, default=20, help="of every task in closed loop")
     parser.add_argument("--held-out", type=int, default=2, help="expert episodes of every task to dream of")
+    parser.add_argument(
+        "--steps-of", help="folder or embedded: whose numbers of steps vary; the first row's by default"
+    )
     parser.add_argument("--processes", type=int, default=1, help="for episodes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     asked = parser.parse_args(arguments)
@@ -190,16 +227,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = Run(asked.size, SIZES[asked.size], asked.work, data, asked.device, asked.processes)
     try:
         run.begin()
+        again = [] if asked.again is None else [trained_again(asked.again, run.size, asked.size)]
+        steps_of = run.work / TRAINED if asked.steps_of is None else model_folder(asked.steps_of)
     except ValueError as error:
         parser.exit(1, f"ablations.py: {error}\n")
-    models = {cell: train_cell(run, cell, asked.steps) for cell in CELLS}
+    models = {cell: train_cell(run, cell) for cell in CELLS} | dict(again)
+    more = (" --again DIR_1" if again else "") + (f" --steps-of {asked.steps_of}" if asked.steps_of else "")
     found = {
-        "cells": {cell.name: measure_cell(run, models[cell], asked.episodes, asked.held_out) for cell in CELLS},
+        "cells": {
+            cell.name: measure_cell(run, cell, model, asked.episodes, asked.held_out) for cell, model in models.items()
+        },
         "chunk_ms": measure_chunks(run, {branch: models[Cell(branch, "ans")] for branch in BRANCHES}),
-        "steps": measure_steps(run),
-        "updates": asked.steps,
+        "steps": measure_steps(run, steps_of, asked.held_out),
+        "steps_of": "the first row" if asked.steps_of is None else f"`{asked.steps_of}`",
+        "updates": run.size.main.steps,
         "episodes": asked.episodes,
-        "command": COMMAND.format(**vars(asked)),
+        "command": COMMAND.format(**vars(asked), more=more),
         "machine": machine(),
     }
     folder, tables = run.work / "ablations", markdown(found)

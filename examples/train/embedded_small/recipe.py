@@ -98,6 +98,15 @@ SIZES = {
             _MAIN, steps=5000, batch_size=256, num_workers=8, validation_interval=500, sample_interval=5000, save_interval=500,
         ),
     ),
+    # Two hours on two cores, with everything smaller: to hold one training against another.
+    "quick": Size(
+        tasks=EASY_TASKS, episodes=30, appearances=(False,), held_out=4, image_size=(64, 80), language_steps=800, stride=3, codec_width=16,
+        latent_channels=16, codec=VideoCodecConfig(steps=3000), num_heads=3, num_layers=6, num_depth_layers=3,
+        main=replace(
+            _MAIN, steps=1000, batch_size=12, validation_interval=1000, sample_interval=1000, save_interval=200, ema_decay=0.99,
+            compile_blocks=True,
+        ),
+    ),
     # Minutes: to see that all stages work.
     "tiny": Size(
         tasks=("press_button", "lift_cube"), episodes=2, appearances=(False, True), held_out=1, image_size=(64, 80), language_steps=10, stride=8,
@@ -149,14 +158,13 @@ def batches_of(
     )  # fmt: skip
 
 
-def held_out_clips(folder: Path, size: Size) -> list[TrainBatch]:
-    """One window of every held-out episode, each begun at another part of the episode, in batches of eight."""
-    _, held_out = open_episodes(folder, size)
+def clips_of(reader: EpisodeReader, size: Size) -> list[TrainBatch]:
+    """One window of every episode, each begun at another part of the episode, in batches of eight."""
     shape, processor = WindowShape.of(size.robot), RobotProcessor(size.robot)
     clips = []
-    for number, episode in enumerate(held_out.episodes):
+    for number, episode in enumerate(reader.episodes):
         row = (shape.count(episode.length) - 1) * (number % 4) // 4
-        clips.append(processor.encode_clip(read_clip(held_out, number, row, shape)))
+        clips.append(processor.encode_clip(read_clip(reader, number, row, shape)))
     return [collate(clips[start : start + 8]) for start in range(0, len(clips), 8)]
 
 

@@ -27,7 +27,7 @@ from recipe import (
     SIZES,
     Size,
     batches_of,
-    held_out_clips,
+    clips_of,
     make_pipeline,
     make_vae,
     open_episodes,
@@ -52,6 +52,7 @@ from xwam.training.validation import evaluate
 from xwam.training.video_codec_training import draw_clips, measure_latents, train_video_codec
 
 RECORDED = "recorded.json"
+TRAINED = Path("transformer") / "pipeline"  # of the stage `transformer`, in float32
 LICENSE = Path(__file__).resolve().parents[3] / "LICENSE"
 MEASURED_BATCHES = 100  # windows from which the statistics of the latents are taken
 
@@ -201,7 +202,8 @@ def encode_stage(run: Run, clock: Clock) -> None:
 
 def transformer_stage(run: Run, clock: Clock) -> None:
     """The X-WAM."""
-    clips = held_out_clips(run.data, run.size)
+    _, held_out = open_episodes(run.data, run.size)
+    clips = clips_of(held_out, run.size)
     train_transformer(
         run,
         run.new_pipeline(),
@@ -270,7 +272,7 @@ def _compilable(config: TrainConfig) -> TrainConfig:
 def export_stage(run: Run, clock: Clock) -> None:
     """The folder that is published, its transformer in bfloat16, with card and licence."""
     dtypes = {"default": torch.float32, "transformer": torch.bfloat16}
-    pipeline = XWAM4DPipeline.from_pretrained(run.work / "transformer" / "pipeline", dtype=dtypes)
+    pipeline = XWAM4DPipeline.from_pretrained(run.work / TRAINED, dtype=dtypes)
     with _whole(run.work / "pipeline") as draft:
         shutil.copyfile(LICENSE, draft / LICENSE.name)
         pipeline.save_pretrained(draft, card=make_card(run.size, pipeline, run.work / "clocks"))
@@ -286,7 +288,7 @@ STAGES: dict[str, tuple[str, Callable[[Run, Clock], None]]] = {
     "language": ("language/tokenizer/tokenizer.json", language_stage),
     "codec": ("vae/config.json", codec_stage),
     "encode": ("encoded/manifest.json", encode_stage),
-    "transformer": ("transformer/pipeline/model_index.json", transformer_stage),
+    "transformer": (f"{TRAINED}/model_index.json", transformer_stage),
     "export": ("pipeline/model_index.json", export_stage),
 }
 

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from xwam.data.writers.dataset_writer import DatasetWriter
 from xwam.data.writers.episode_writer import EpisodeDescription
@@ -128,15 +128,20 @@ def record_demonstrations(
     if episodes < 1:
         raise ValueError(f"`episodes` must be at least 1, but is {episodes}.")
     with open_writer(output_format, folder) as writer:
-        while jobs := list(_missing(writer.outcomes(), recipes, episodes, first_seed)):
+
+        def progress() -> list[_Progress]:
+            outcomes = writer.outcomes()
+            return [_Progress.of(recipe, outcomes, episodes, first_seed) for recipe in recipes]
+
+        while jobs := [Job(own.recipe, seed) for own in progress() if not own.is_hopeless for seed in own.new]:
             work = partial(_Worker, output_format, Path(folder))
             for job, result in run_jobs(work, jobs, num_processes=num_processes):
                 if on_result is not None:
                     on_result(job, result)
         writer.finish()
-        outcomes = writer.outcomes()
-    if problems := [own for recipe in recipes if (own := _hopeless(outcomes, recipe, episodes, first_seed))]:
-        raise RuntimeError("; ".join(problems))
+        reached, outcomes = progress(), writer.outcomes()
+    if hopeless := [str(own) for own in reached if own.is_hopeless]:
+        raise RuntimeError("; ".join(hopeless))
     skipped: dict[str, list[int]] = {}
     for recipe in recipes:
         skipped.setdefault(recipe.environment, []).extend(_skipped(outcomes, recipe, first_seed))
@@ -158,36 +163,39 @@ def open_writer(output_format: str, folder: str | Path) -> DatasetWriter:
     return WRITER_OF_FORMAT[output_format](folder)
 
 
-def _missing(outcomes: Mapping[str, bool], recipes: Sequence[Recipe], episodes: int, first_seed: int) -> Iterator[Job]:
-    """Jobs that must be done for sure: the seeds that come next, as many as episodes are missing and can be hoped for."""
-    for recipe in recipes:
-        if _hopeless(outcomes, recipe, episodes, first_seed) is None:
-            new, _, _ = _walk(outcomes, recipe, episodes, first_seed)
-            yield from (Job(recipe, seed) for seed in new)
+class _Progress(NamedTuple):
+    """How far a recipe has come: seeds to try next, and how many of those before them gave an episode and were tried."""
 
+    recipe: Recipe
+    new: list[int]
+    num_kept: int
+    num_tried: int
 
-def _hopeless(outcomes: Mapping[str, bool], recipe: Recipe, episodes: int, first_seed: int) -> str | None:
-    """Why no more seeds of a recipe are tried, if so many failed that something must be wrong."""
-    new, num_kept, num_tried = _walk(outcomes, recipe, episodes, first_seed)
-    if not new or num_tried < _FEW_SEEDS or num_tried - num_kept <= MOST_FAILURES * num_tried:
-        return None
-    return (
-        f"Only {num_kept} of {num_tried} seeds of {recipe.environment} succeeded with options {dict(recipe.options)} and "
-        f"expert {dict(recipe.expert)}; see `xwam evaluate --policy scripted`."
-    )
+    @classmethod
+    def of(cls, recipe: Recipe, outcomes: Mapping[str, bool], episodes: int, first_seed: int) -> Self:
+        """The seeds that come next are as many as episodes are missing and can be hoped for."""
+        new: list[int] = []
+        seed, num_kept, num_tried = first_seed, 0, 0
+        while num_kept + len(new) < episodes:
+            outcome = outcomes.get(recipe.key(seed))
+            num_kept, num_tried = num_kept + (outcome is True), num_tried + (outcome is not None)
+            if outcome is None:
+                new.append(seed)
+            seed += 1
+        return cls(recipe, new, num_kept, num_tried)
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so many seeds failed that something must be wrong, and no more are tried."""
+        failed = self.num_tried - self.num_kept
+        return bool(self.new) and self.num_tried >= _FEW_SEEDS and failed > MOST_FAILURES * self.num_tried
 
-def _walk(outcomes: Mapping[str, bool], recipe: Recipe, episodes: int, first_seed: int) -> tuple[list[int], int, int]:
-    """Seeds to try next, and how many of the seeds before them gave an episode and were tried."""
-    new: list[int] = []
-    seed, num_kept, num_tried = first_seed, 0, 0
-    while num_kept + len(new) < episodes:
-        outcome = outcomes.get(recipe.key(seed))
-        num_kept, num_tried = num_kept + (outcome is True), num_tried + (outcome is not None)
-        if outcome is None:
-            new.append(seed)
-        seed += 1
-    return new, num_kept, num_tried
+    def __str__(self) -> str:
+        recipe = self.recipe
+        return (
+            f"Only {self.num_kept} of {self.num_tried} seeds of {recipe.environment} succeeded with options "
+            f"{dict(recipe.options)} and expert {dict(recipe.expert)}; see `xwam evaluate --policy scripted`."
+        )
 
 
 def _skipped(outcomes: Mapping[str, bool], recipe: Recipe, first_seed: int) -> list[int]:
