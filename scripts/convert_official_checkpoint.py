@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.output is None and not arguments.inspect:
         parser.error("`output` is needed unless --inspect is given")
-    refuse_together(parser, arguments, {"back": ("inspect", "robot", "tokenizer", "sizes")})
+    refuse_together(parser, arguments, {"back": ("inspect", "robot", "tokenizer", "sizes", "max_shard_size")})
     if arguments.inspect and arguments.output is not None:
         parser.error("--inspect writes nothing: leave `output` out")
     if arguments.robot is None and not arguments.back:

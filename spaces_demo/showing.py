@@ -34,8 +34,9 @@ def depth_ranges(future: Future, observation: Observation) -> Ranges:
     """Colours of depth by camera: from what was measured in the observation, else from what is imagined."""
     ranges = {}
     for name, imagined in future.depths.items():
-        seen = observation.depths.get(name, imagined)
-        ranges[name] = depth_ends(seen)
+        measured = observation.depths.get(name)
+        is_known = measured is not None and (measured > 0).any()
+        ranges[name] = depth_ends(measured if is_known else imagined)
     return ranges
 
 

@@ -193,6 +193,7 @@ def few_cells(monkeypatch):
 
 def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_cells):
     words = ["--size", "tiny", "--work", str(work), "--episodes", "1", "--held-out", "1", "--again", str(other_seed)]
+    words += ["--steps-of", str(other_seed / "pipeline")]
     ablations.main(words)
     table = work / "ablations" / "ablations.md"
     found = json.loads((work / "ablations" / "ablations.json").read_text())
@@ -205,7 +206,11 @@ def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_ce
     }
     actions = [own["action_rms"] for own in found["cells"].values()]
     assert len(set(actions)) == 4, "four trainings"
-    assert [own["action_error"] > 0 for own in found["steps"]] == [True, True]
+    first, second = found["steps"]["pairs"]
+    assert first["action_error"] != second["action_error"], "other numbers of steps"
+    assert first["loss_actions"] == second["loss_actions"], "of the same weights"
+    assert [own["success"]["num_episodes"] for own in found["steps"]["pairs"]] == [2, 2]
+    assert "--again DIR_1 --steps-of MODEL --episodes 1 --held-out 1`" in table.read_text()
     assert set(found["chunk_ms"]) == {"interleaved", "none"}
     rows = [line for line in table.read_text().splitlines() if line.startswith(("| interleaved ", "| none "))]
     assert ["1, all stages" in row for row in rows] == [False, False, False, True]
@@ -213,7 +218,8 @@ def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_ce
     assert f"{100 * success['success_rate']:.0f} [" in table.read_text()
     trained = {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")}
     own = {path.relative_to(work / "ablations").parts[0] for path in trained}
-    assert own == {"none-ans-0", "interleaved-sync-1", "shared"}, "train.py trained the first"
+    steps = f"steps-{found['steps']['model']}"
+    assert own == {"none-ans-0", "interleaved-sync-1", "shared", steps}, "train.py trained the first"
     table.unlink()
     ablations.main(words)
     assert {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")} == trained
@@ -223,18 +229,33 @@ def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_ce
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--again", "nowhere"], "--again: nowhere holds no finished training"),
-        (["--again", "WORK"], "with another seed than 0 is needed, but .* is of size tiny and seed 0"),
-        (["--steps-of", "nowhere"], "--steps-of: nowhere holds no pipeline"),
+        (["--work", "NEW"], "holds no finished training; run the stages of train.py first"),
+        (["--work", "WORK", "--again", "nowhere"], "--again: nowhere holds nothing that train.py made"),
+        (["--work", "WORK", "--again", "WORK"], "another seed than 0 is needed, but .* is of size tiny and seed 0"),
+        (["--work", "WORK", "--again", "LARGE"], "of size tiny with another .* is of size gpu and seed 1"),
+        (["--work", "WORK", "--again", "BEGUN"], "holds no finished training"),
+        (["--work", "WORK", "--steps-of", "nowhere"], "--steps-of: nowhere holds no pipeline"),
     ],
 )
-def test_what_ablations_need_is_asked_for_before_they_train(work, few_cells, capsys, words, message):
-    words = [str(work) if word == "WORK" else word for word in words]
+def test_what_ablations_need_is_asked_for_before_they_train(work, few_cells, tmp_path, capsys, words, message):
+    for name, size in (("LARGE", "gpu"), ("BEGUN", "tiny")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"size": size, "seed": 1}))
+    places = {"WORK": work, **{name: tmp_path / name for name in ("NEW", "LARGE", "BEGUN")}}
     before = sorted(work.rglob("*"))
     with pytest.raises(SystemExit):
-        ablations.main(["--size", "tiny", "--work", str(work), *words])
+        ablations.main(["--size", "tiny", *(str(places.get(word, word)) for word in words)])
     assert re.search(message, capsys.readouterr().err)
     assert sorted(work.rglob("*")) == before
+    assert not (tmp_path / "NEW").exists()
+
+
+def test_ablations_do_not_put_other_trainings_into_one_table(work, few_cells, monkeypatch, capsys):
+    tiny = recipe.SIZES["tiny"]
+    monkeypatch.setitem(ablations.SIZES, "tiny", replace(tiny, main=replace(tiny.main, learning_rate=0.5)))
+    with pytest.raises(SystemExit):
+        ablations.main(["--size", "tiny", "--work", str(work)])
+    assert "was trained with learning_rate 0.001, but here it is 0.5" in capsys.readouterr().err
 
 
 def test_held_out_episodes_are_of_every_kind_and_not_trained_on(work):

@@ -2,6 +2,7 @@
 
 import pickle
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import app
@@ -9,12 +10,13 @@ import dreams
 import gradio as gr
 import handlers
 import interface
+import numpy as np
 import pytest
 import scenes
 import showing
 import zero_gpu
 
-from xwam import get_robot
+from xwam import XWAM4DPipeline, get_robot, load_recorded_observation
 
 
 def told(capsys, *arguments):
@@ -45,6 +47,20 @@ def test_a_port_in_use_is_said_in_one_line(capsys, monkeypatch):
         taken.listen()
         port = taken.getsockname()[1]
         assert f"cannot listen on port {port}" in told(capsys, "--port", str(port))
+
+
+def test_depth_is_coloured_by_what_was_measured_or_else_by_what_is_imagined():
+    observation = load_recorded_observation()
+    pipe = XWAM4DPipeline.from_pretrained("embedded")
+    pipe.set_progress_bar_config(disable=True)
+    dream = pipe(observation, num_action_steps=1, num_inference_steps=2).future()
+    name = next(iter(dream.depths))
+    measured = replace(observation, depths={name: np.full_like(observation.depths[name], 3.0)})
+    nothing = replace(observation, depths={name: np.zeros_like(observation.depths[name])})
+    expected = np.quantile(dream.depths[name], (0.05, 0.95))
+    assert showing.depth_ranges(dream, measured)[name][0] == 3
+    for seen in (nothing, replace(observation, depths={})):
+        np.testing.assert_allclose(showing.depth_ranges(dream, seen)[name], expected, rtol=1e-3)
 
 
 def test_commands_have_units():

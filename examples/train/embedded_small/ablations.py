@@ -1,12 +1,13 @@
 """Small ablations at equal budgets: what the depth branch, the noise of the training and the numbers of steps bring.
 
-    python examples/train/embedded_small/ablations.py --size quick --work DIR [--again DIR_1] [--episodes 20]
+    python examples/train/embedded_small/ablations.py --size quick --work DIR [--again DIR_1] [--steps-of embedded] [--episodes 20]
 
-Needs the stages of train.py; DIR_1 holds those of another seed. Writes DIR/ablations/ablations.json and ablations.md, and goes
-on where it was stopped.
+Needs the stages of train.py; DIR_1 holds those of another seed. Trains seven more transformers. Writes DIR/ablations/ablations.json
+and ablations.md, and goes on where it was stopped.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,21 +18,22 @@ from typing import Any, NamedTuple
 import torch
 from measure import MODEL, Plan, measure, timed
 from measure_report import rate
-from measure_windows import kept
-from recipe import SIZES, Size, clips_of
+from measure_windows import kept, open_windows
+from recipe import SIZES, in_batches
 from tqdm import tqdm
-from train import TRAINED, Run, train_transformer
+from train import TRAINED, Run, train_transformer, whole_folder
 
-from xwam import XWAMPolicyPipeline, load_recorded_observation
+from xwam import XWAM4DPipeline, XWAMPolicyPipeline, XWAMScheduler, load_recorded_observation
 from xwam.checkpoints.json_files import read_json
-from xwam.checkpoints.sources import local_folder
-from xwam.data.readers.lerobot import LeRobotReader
+from xwam.checkpoints.sources import EMBEDDED, local_folder
 from xwam.data.writers.durable_files import write_json
 from xwam.evaluation.provenance import machine
+from xwam.evaluation.results import first_difference
 from xwam.evaluation.statistics import percentiles
 from xwam.evaluation.tables import markdown_table, shown
 from xwam.export.files import replacing
-from xwam.training.config import NOISE_MODES
+from xwam.training.config import NOISE_MODES, TrainConfig
+from xwam.training.run_folder import CONFIG_NAME
 from xwam.training.validation import evaluate
 
 
@@ -63,32 +65,53 @@ COMMAND = "python examples/train/embedded_small/ablations.py --size {size} --wor
 
 
 def train_cell(run: Run, cell: Cell) -> Path:
-    """A transformer of its own, from the same latents and budget as the others'; the folder of its pipeline."""
+    """A transformer of its own, from the same latents and budget as the others'; the folder of its pipeline.
+
+    Raises:
+        ValueError: If what is there was trained in another way.
+    """
     if cell == OWN:
-        return run.work / TRAINED
+        return trained(run.work / TRAINED, run.size.main)
     run = replace(run, size=run.size.with_seed(cell.seed))
-    folder = run.work / "ablations" / cell.name
+    folder, config = run.work / "ablations" / cell.name, replace(run.size.main, noise_mode=cell.noise)
     if not (folder / "pipeline" / "model_index.json").exists():
-        config = replace(run.size.main, noise_mode=cell.noise)
         train_transformer(run, run.new_pipeline(cell.depth), folder, config=config)
-    return folder / "pipeline"
+    return trained(folder / "pipeline", config)
 
 
-def trained_again(work: Path, size: Size, name: str) -> tuple[Cell, Path]:
+def trained(pipeline: Path, config: TrainConfig) -> Path:
+    """A folder in which a training of `train.py` has ended that was like this.
+
+    Raises:
+        ValueError: If it has not, or was another one.
+    """
+    if not (pipeline / "model_index.json").exists():
+        raise ValueError(f"{pipeline.parent} holds no finished training; run the stages of train.py first.")
+    there, here = read_json(pipeline.parent / CONFIG_NAME), json.loads(json.dumps(config.to_dict()))
+    for facts in (there, here):
+        del facts["compile_blocks"]  # where there is no compiler
+    if difference := first_difference(there, here):
+        field, was, now = difference
+        raise ValueError(f"{pipeline.parent} was trained with {field} {was}, but here it is {now}.")
+    return pipeline
+
+
+def trained_again(work: Path, run: Run) -> tuple[Cell, Path]:
     """What another seed of all stages became.
 
     Raises:
         ValueError: If there is none in the folder, or one of another size or of the same seed.
     """
-    if not (work / TRAINED / "model_index.json").exists():
-        raise ValueError(f"--again: {work} holds no finished training; see train.py --seed.")
+    if not (work / "run.json").exists():
+        raise ValueError(f"--again: {work} holds nothing that train.py made.")
     own = read_json(work / "run.json")
-    if own["size"] != name or own["seed"] == size.seed:
+    if own["size"] != run.name or own["seed"] == run.size.seed:
         raise ValueError(
-            f"--again: a training of size {name} with another seed than {size.seed} is needed, but {work} is of size "
-            f"{own['size']} and seed {own['seed']}."
+            f"--again: a training of size {run.name} with another seed than {run.size.seed} is needed, but {work} is of "
+            f"size {own['size']} and seed {own['seed']}."
         )
-    return OWN._replace(seed=own["seed"], all_stages=True), work / TRAINED
+    cell = OWN._replace(seed=own["seed"], all_stages=True)
+    return cell, trained(work / TRAINED, run.size.with_seed(cell.seed).main)
 
 
 def model_folder(name: str) -> Path:
@@ -141,22 +164,40 @@ def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
     return {branch: percentiles(seconds)["p50_ms"] for branch, seconds in timed(chunks, TIMED_CHUNKS).items()}
 
 
-def measure_steps(run: Run, model: Path, held_out: int) -> list[dict[str, float | None]]:
-    """One model with fewer steps, on windows of the held-out episodes."""
-    plan = _plan(run, model, run.work / "ablations" / "steps", held_out=held_out)
-    clips = clips_of(LeRobotReader(plan.held_out_folder, run.size.robot, name="held out"), run.size)
+def with_steps(model: Path, folder: Path, actions: int, video: int) -> Path:
+    """The same weights in a folder of their own, with other numbers of steps."""
+    if not folder.exists():
+        pipeline = XWAM4DPipeline.from_pretrained(model, dtype=torch.float32)
+        steps = {"num_action_steps": actions, "num_inference_steps": video}
+        pipeline.scheduler = XWAMScheduler.from_config(pipeline.scheduler.config, **steps)
+        with whole_folder(folder) as draft:
+            pipeline.save_pretrained(draft)
+    return folder
 
-    def measure(actions: int, video: int) -> dict[str, float]:
-        report = evaluate(
-            plan.pipeline, clips, num_action_steps=actions, num_inference_steps=video, noise_draws=1
-        ).numbers()
-        return {"action_steps": actions, "video_steps": video, **report}
 
-    folder = plan.work / plan.fingerprint[:12]
-    return [
-        kept(folder / f"{actions}-{video}.json", partial(measure, actions, video))
-        for actions, video in tqdm(STEPS, desc="numbers of steps")
-    ]
+def measure_steps(run: Run, model: Path, episodes: int, held_out: int) -> dict[str, Any]:
+    """One model with fewer steps: in closed loop, and on windows of held-out episodes."""
+    fingerprint = _plan(run, model, run.work).fingerprint[:12]
+    pairs, dates, commits = [], set(), set()
+    for actions, video in tqdm(STEPS, desc="numbers of steps"):
+        own = run.work / "ablations" / f"steps-{fingerprint}" / f"{actions}-{video}"
+        copy = with_steps(model, own / "pipeline", actions, video)
+        plan = _plan(run, copy, own / f"measured-{episodes}-{held_out}", episodes=episodes, held_out=held_out)
+        loop = measure(plan, ("success",))["success"]
+        success = loop["numbers"]["policies"][MODEL]["overall"]
+        errors = kept(plan.work / "errors.json", partial(measure_errors, plan))
+        pairs.append({"action_steps": actions, "video_steps": video, "success": success, **errors})
+        dates.add(loop["date"])
+        commits.add(str(loop["code"]["commit"]))
+    return {"model": fingerprint, "pairs": pairs, "dates": sorted(dates), "commits": sorted(commits)}
+
+
+def measure_errors(plan: Plan) -> dict[str, float]:
+    """Of what a model samples with its own numbers of steps."""
+    processor = plan.pipeline.robot_processor
+    windows, numbers = open_windows(plan.held_out_folder, processor.spec, plan.parts)
+    clips = [processor.encode_clip(windows[number]) for number in tqdm(numbers, desc="windows")]
+    return evaluate(plan.pipeline, in_batches(clips), noise_draws=1).numbers()
 
 
 _CELL_COLUMNS = {  # title: (number, digits, factor)
@@ -185,19 +226,18 @@ def markdown(found: Mapping[str, Any]) -> str:
                 _number(found["chunk_ms"][cell.depth], 0),
             ]
         )
-    steps = [["T_a", "T_O", *_STEP_COLUMNS]]
-    for own in found["steps"]:
+    steps = [["T_a", "T_O", "success", *_STEP_COLUMNS]]
+    for own in found["steps"]["pairs"]:
         row = [_number(own.get(name), digits) for name, digits in _STEP_COLUMNS.values()]
-        steps.append([str(own["action_steps"]), str(own["video_steps"]), *row])
-    dates, commits = (
-        sorted({each for own in found["cells"].values() for each in own[name]}) for name in ("dates", "commits")
-    )
+        steps.append([str(own["action_steps"]), str(own["video_steps"]), rate(own["success"]), *row])
+    measured = [*found["cells"].values(), found["steps"]]
+    dates, commits = (sorted({each for own in measured for each in own[name]}) for name in ("dates", "commits"))
     notes = [
         f"Each row is a transformer of its own, trained for {found['updates']} updates with the same settings. Rows that differ in the "
         "seed only show how much is chance; “all stages”: text encoder, VAE and latents are of that seed too. Success: over "
         f"{found['episodes']} episodes of every task, in percent, with Wilson's interval. PSNR in dB, over all frames of held-out "
         "windows. Actions: root mean square, normalised. Chunk: the policy's 32 commands, which need no interleaved branch.",
-        f"Fewer steps to the actions (T_a) and to the video (T_O), of {found['steps_of']}:",
+        f"Fewer steps to the actions (T_a) and to the video (T_O), of {found['steps_of']} (SHA-256 {found['steps']['model']}…):",
     ]
     host = found["machine"]
     source = f"`{found['command']}`; {host['processor']}, {host['num_cores']} cores; {', '.join(dates)}; commit {', '.join(commits)}."
@@ -226,20 +266,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = asked.data or asked.work / "data"
     run = Run(asked.size, SIZES[asked.size], asked.work, data, asked.device, asked.processes)
     try:
+        models = {OWN: train_cell(run, OWN)}
+        again = [] if asked.again is None else [trained_again(asked.again, run)]
+        steps_of = models[OWN] if asked.steps_of is None else model_folder(asked.steps_of)
         run.begin()
-        again = [] if asked.again is None else [trained_again(asked.again, run.size, asked.size)]
-        steps_of = run.work / TRAINED if asked.steps_of is None else model_folder(asked.steps_of)
+        models |= {cell: train_cell(run, cell) for cell in CELLS} | dict(again)
     except ValueError as error:
         parser.exit(1, f"ablations.py: {error}\n")
-    models = {cell: train_cell(run, cell) for cell in CELLS} | dict(again)
-    more = (" --again DIR_1" if again else "") + (f" --steps-of {asked.steps_of}" if asked.steps_of else "")
+    source = {None: "the first row", EMBEDDED: f"`{EMBEDDED}`"}.get(asked.steps_of, "MODEL")
+    more = (" --again DIR_1" if again else "") + (f" --steps-of {source.strip('`')}" if asked.steps_of else "")
     found = {
         "cells": {
             cell.name: measure_cell(run, cell, model, asked.episodes, asked.held_out) for cell, model in models.items()
         },
         "chunk_ms": measure_chunks(run, {branch: models[Cell(branch, "ans")] for branch in BRANCHES}),
-        "steps": measure_steps(run, steps_of, asked.held_out),
-        "steps_of": "the first row" if asked.steps_of is None else f"`{asked.steps_of}`",
+        "steps": measure_steps(run, steps_of, asked.episodes, asked.held_out),
+        "steps_of": source,
         "updates": run.size.main.steps,
         "episodes": asked.episodes,
         "command": COMMAND.format(**vars(asked), more=more),

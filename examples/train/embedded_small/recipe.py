@@ -1,6 +1,6 @@
 """What the embedded model is trained on, and what is trained: one configuration for two cores, for a GPU, and for a test."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from xwam.data.streams.collate import TrainBatch, collate
 from xwam.data.streams.stream import make_stream
 from xwam.data.streams.windows import WindowShape, read_clip
 from xwam.recording.demonstrations import Recipe, record_demonstrations
+from xwam.robots.clips import EncodedClip
 from xwam.training.config import TrainConfig
 from xwam.training.video_codec_training import VideoCodecConfig
 
@@ -98,12 +99,12 @@ SIZES = {
             _MAIN, steps=5000, batch_size=256, num_workers=8, validation_interval=500, sample_interval=5000, save_interval=500,
         ),
     ),
-    # Two hours on two cores, with everything smaller: to hold one training against another.
+    # Everything smaller: to hold one training against another.
     "quick": Size(
-        tasks=EASY_TASKS, episodes=30, appearances=(False,), held_out=4, image_size=(64, 80), language_steps=800, stride=3, codec_width=16,
+        tasks=EASY_TASKS, episodes=30, appearances=(False,), held_out=4, image_size=(64, 80), language_steps=800, stride=4, codec_width=16,
         latent_channels=16, codec=VideoCodecConfig(steps=3000), num_heads=3, num_layers=6, num_depth_layers=3,
         main=replace(
-            _MAIN, steps=1000, batch_size=12, validation_interval=1000, sample_interval=1000, save_interval=200, ema_decay=0.99,
+            _MAIN, steps=800, batch_size=12, validation_interval=800, sample_interval=800, save_interval=200, ema_decay=0.99,
             compile_blocks=True,
         ),
     ),
@@ -158,14 +159,20 @@ def batches_of(
     )  # fmt: skip
 
 
-def clips_of(reader: EpisodeReader, size: Size) -> list[TrainBatch]:
-    """One window of every episode, each begun at another part of the episode, in batches of eight."""
+def held_out_clips(folder: Path, size: Size) -> list[TrainBatch]:
+    """One window of every held-out episode, each begun at another part of the episode, in batches."""
+    _, held_out = open_episodes(folder, size)
     shape, processor = WindowShape.of(size.robot), RobotProcessor(size.robot)
     clips = []
-    for number, episode in enumerate(reader.episodes):
+    for number, episode in enumerate(held_out.episodes):
         row = (shape.count(episode.length) - 1) * (number % 4) // 4
-        clips.append(processor.encode_clip(read_clip(reader, number, row, shape)))
-    return [collate(clips[start : start + 8]) for start in range(0, len(clips), 8)]
+        clips.append(processor.encode_clip(read_clip(held_out, number, row, shape)))
+    return in_batches(clips)
+
+
+def in_batches(clips: Sequence[EncodedClip], size: int = 8) -> list[TrainBatch]:
+    """So many clips at a time."""
+    return [collate(clips[start : start + size]) for start in range(0, len(clips), size)]
 
 
 def make_vae(size: Size) -> AutoencoderKLWan:

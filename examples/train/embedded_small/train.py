@@ -2,7 +2,7 @@
 
     python examples/train/embedded_small/train.py --size cpu --work DIR [--stages record language codec encode transformer export]
 
-Stages that are done are skipped. `--size tiny` runs all of them in a minute; `cpu` takes hours on two cores; `gpu` wants a large GPU.
+Stages that are done are skipped. `--size tiny` runs all of them in a minute, `quick` in an hour or two; `cpu` takes hours on two cores; `gpu` wants a large GPU.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from recipe import (
     SIZES,
     Size,
     batches_of,
-    clips_of,
+    held_out_clips,
     make_pipeline,
     make_vae,
     open_episodes,
@@ -158,7 +158,7 @@ def language_stage(run: Run, clock: Clock) -> None:
     for _, loss in (bar := tqdm(steps, desc="language", total=run.size.language_steps)):
         bar.set_postfix(loss=f"{loss:.3f}")
     tokenizer.model_max_length = PROMPT_LENGTH
-    with _whole(run.work / "language") as draft:
+    with whole_folder(run.work / "language") as draft:
         encoder.save_pretrained(draft / "text_encoder")
         tokenizer.save_pretrained(draft / "tokenizer")
 
@@ -186,7 +186,7 @@ def codec_stage(run: Run, clock: Clock) -> None:
     clips = (draw_clips(next(batches), size.codec, 4 * number).to(run.device) for number in range(MEASURED_BATCHES))
     mean, std = measure_latents(vae, clips)
     vae.register_to_config(latents_mean=mean, latents_std=std)
-    with _whole(run.work / "vae") as draft:
+    with whole_folder(run.work / "vae") as draft:
         vae.save_pretrained(draft)
 
 
@@ -202,8 +202,7 @@ def encode_stage(run: Run, clock: Clock) -> None:
 
 def transformer_stage(run: Run, clock: Clock) -> None:
     """The X-WAM."""
-    _, held_out = open_episodes(run.data, run.size)
-    clips = clips_of(held_out, run.size)
+    clips = held_out_clips(run.data, run.size)
     train_transformer(
         run,
         run.new_pipeline(),
@@ -273,12 +272,12 @@ def export_stage(run: Run, clock: Clock) -> None:
     """The folder that is published, its transformer in bfloat16, with card and licence."""
     dtypes = {"default": torch.float32, "transformer": torch.bfloat16}
     pipeline = XWAM4DPipeline.from_pretrained(run.work / TRAINED, dtype=dtypes)
-    with _whole(run.work / "pipeline") as draft:
+    with whole_folder(run.work / "pipeline") as draft:
         shutil.copyfile(LICENSE, draft / LICENSE.name)
         pipeline.save_pretrained(draft, card=make_card(run.size, pipeline, run.work / "clocks"))
 
 
-def _whole(folder: Path) -> AbstractContextManager[Path]:
+def whole_folder(folder: Path) -> AbstractContextManager[Path]:
     """A folder that is there only once all of it is: the stages take it for their mark."""
     return replacing_folder(folder, own_files=lambda _: set())
 

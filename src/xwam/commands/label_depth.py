@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", help="folder, or dataset on the hub: user/name")
-    add("--robot", help="name of a robot, or its JSON file (default: the one that the data set brings)")
+    add(
+        "--robot",
+        help="name of a robot, or its JSON file (default: that of the public source named by --map, else the one that the data set brings)",
+    )
     add("--model", required=True, help="depth model of transformers: folder or hub id")
     add("--output", type=Path, required=True, help="folder of the new data set, or one to go on with")
     add(

@@ -73,7 +73,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", help="folder, or dataset on the hub: user/name")
-    add("--robot", help="name of a robot, or its JSON file (default: the one that the data set brings)")
+    add(
+        "--robot",
+        help="name of a robot, or its JSON file (default: that of the public source named by --map, else the one that the data set brings)",
+    )
     add(
         "--map",
         metavar="FILE",

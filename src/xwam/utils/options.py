@@ -17,7 +17,12 @@ def refuse_together(
     Raises:
         SystemExit: With the usage and one line that names the options.
     """
+    spelled = {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}
+
+    def is_given(name: str) -> bool:
+        return getattr(asked, name) != parser.get_default(name)
+
     for option, others in rules.items():
-        said = [f"--{name}" for name in others if getattr(asked, name) != parser.get_default(name)]
-        if said and getattr(asked, option) != parser.get_default(option):
-            parser.error(f"{', '.join(said)} would do nothing with --{option}")
+        said = [spelled[name] for name in others if is_given(name)]
+        if said and is_given(option):
+            parser.error(f"{', '.join(said)} would do nothing with {spelled[option]}")
