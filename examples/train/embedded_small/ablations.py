@@ -2,7 +2,7 @@
 
     python examples/train/embedded_small/ablations.py --size quick --work DIR [--again DIR_1] [--steps-of embedded] [--episodes 20]
 
-Needs the stages of train.py; DIR_1 holds those of another seed. Trains seven more transformers. Writes DIR/ablations/ablations.json
+Needs the stages of train.py; DIR_1 holds those of another seed. Trains six more transformers. Writes DIR/ablations/ablations.json
 and ablations.md, and goes on where it was stopped.
 """
 
@@ -56,9 +56,9 @@ OWN = Cell("interleaved", "ans")  # the training of train.py itself
 CELLS = (
     *(Cell(branch, "ans") for branch in BRANCHES),
     *(Cell("interleaved", mode) for mode in NOISE_MODES if mode != "ans"),
-    *(Cell("interleaved", "ans", seed) for seed in (1, 2)),  # how far apart the same lies
+    Cell("interleaved", "ans", 1),  # how far apart the same lies
 )
-STEPS = ((1, 50), (2, 50), (5, 50), (10, 50), (10, 25), (10, 10))  # to the actions, to the video
+STEPS = ((10, 50), (2, 50), (1, 50), (10, 10))  # to the actions, to the video
 STAGES = ("success", "dreams")
 TIMED_CHUNKS = 20  # of every depth branch
 COMMAND = "python examples/train/embedded_small/ablations.py --size {size} --work DIR{more} --episodes {episodes} --held-out {held_out}"

@@ -104,7 +104,7 @@ SIZES = {
         tasks=EASY_TASKS, episodes=30, appearances=(False,), held_out=4, image_size=(64, 80), language_steps=800, stride=4, codec_width=16,
         latent_channels=16, codec=VideoCodecConfig(steps=3000), num_heads=3, num_layers=6, num_depth_layers=3,
         main=replace(
-            _MAIN, steps=800, batch_size=12, validation_interval=800, sample_interval=800, save_interval=200, ema_decay=0.99,
+            _MAIN, steps=600, batch_size=12, validation_interval=600, sample_interval=600, save_interval=200, ema_decay=0.99,
             compile_blocks=True,
         ),
     ),
