@@ -70,11 +70,11 @@ def test_a_model_that_does_not_say_what_it_answers_is_told(
         (["source", "--model", "relative", "--align", "median"], 2, "`median_depth` belongs to"),
         (["source", "--model", "relative", "--align", "range", "--depth-range", "3", "1"], 2, "0 < near < far"),
         (["source", "--model", "relative", "--answer", "disparity"], 2, "`answer` must be one of"),
-        (["source", "--model", "relative", "--batch-size", "0"], 2, "`batch_size` must be at least 1"),
+        (["source", "--model", "relative", "--batch-size", "0"], 2, "--batch-size must be at least 1, but is 0"),
         (["source", "--model", "relative", "--align", "measured"], 1, "No episode could be labelled"),
         (["source", "--model", "relative", "--split", "train"], 1, "Only RLDS has splits"),
         (["source", "--model", "relative", "--output", "source"], 2, "needs a folder of its own"),
-        (["source", "--model", "relative", "--output", "file"], 2, "must be a folder, but is a file"),
+        (["source", "--model", "relative", "--output", "file"], 2, "is no folder that you may write to"),
     ],
 )
 def test_what_cannot_be_labelled_is_one_line(

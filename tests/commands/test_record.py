@@ -37,8 +37,11 @@ def test_record_and_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str], l
         ([], "Say what to record"),
         (["--tasks", "lift_cube", "fly"], r"no tasks ['mujoco/fly'] with a scripted expert"),
         (["--tasks", "robosuite/Lift"], "with a scripted expert"),
-        (["--all", "--episodes", "0"], "must be at least 1"),
-        (["--all", "--extra-steps", "8", "4"], "in order"),
+        (["--all", "--episodes", "0"], "--episodes must be at least 1, but is 0"),
+        (
+            ["--all", "--extra-steps", "8", "4"],
+            "--extra-steps must be the least and the most, from 0 on, but are 8 and 4",
+        ),
         (["--all", "--tasks", "lift_cube"], "not both"),
         (["--all", "--first-seed", "-1"], "at least 0"),
         (["--all", "--push-to-hub", "no//name"], "no//name"),
@@ -57,8 +60,8 @@ def test_impossible_recordings_are_refused(
 @pytest.mark.parametrize(
     ("asked", "status", "message"),
     [
-        (["demo.hdf5"], 2, "--environment belongs to HDF5 files"),
-        (["folder", "--environment", "robosuite/Lift"], 2, "--environment belongs to HDF5 files"),
+        (["demo.hdf5"], 2, "--environment is missing: demo.hdf5 does not say where it was recorded"),
+        (["folder", "--environment", "robosuite/Lift"], 2, "--environment is for HDF5 files; folder says itself"),
         (["folder", "--option", "shadows", "yes"], 2, "must be JSON"),
         (["folder", "--processes", "0"], 2, "at least 1"),
         (["folder", "--push-to-hub", "no//name"], 2, "no//name"),
@@ -78,6 +81,7 @@ def test_impossible_replays_are_refused(
         (["--option", "wings", "2"], "mujoco/lift_cube cannot be made with {'image_size': [16, 24], 'wings': 2}"),
         (["--noise", "-1"], "`noise` must lie in"),
         (["--speed", "0"], "`speed` must lie"),
+        (["--image-size", "7", "9"], "must be 16 pixels or more for depth, but are (7, 9)"),
     ],
 )
 def test_what_only_the_world_refuses_is_one_line_too(
@@ -90,6 +94,8 @@ def test_what_only_the_world_refuses_is_one_line_too(
 
 def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "mine").write_text("mine")
-    assert record.main(["--tasks", "lift_cube", *SMALL, "--output", str(tmp_path / "mine")]) == 1
-    assert "must be a folder, but is a file" in capsys.readouterr().err
+    assert record.main(["--tasks", "lift_cube", *SMALL, "--output", str(tmp_path / "mine")]) == 2
+    assert (
+        f"--output {tmp_path / 'mine'} cannot be written: {tmp_path / 'mine'} is no folder" in capsys.readouterr().err
+    )
     assert (tmp_path / "mine").read_text() == "mine"

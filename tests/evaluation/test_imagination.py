@@ -112,12 +112,32 @@ def test_other_settings_do_not_mix(pipeline, folder):
         next(own for name, own in other.transformer.named_parameters() if "depth" in name).add_(1)
     with pytest.raises(ValueError, match=r"was begun with weights\.transformer '\w+', but now it is"):
         imagine_windows(other, _windows(), folder, ImagineOptions(given_actions=True, **FEW_STEPS))
-    skipping = ClipDataset(_windows().reader, stride=32)
+    own = _recording(0)
+    slow = replace(
+        own,
+        states=np.repeat(own.states, 2, axis=0),
+        commands=np.repeat(own.commands, 2, axis=0),
+        images={name: np.repeat(frames, 2, axis=0) for name, frames in own.images.items()},
+        depths={},
+        calibrations={},
+    )
+    skipping = ClipDataset(MemoryReader(see().robot, [slow]), stride=32)
     skipping.shape = replace(skipping.shape, rows_per_command=2)
     with pytest.raises(ValueError, match="was begun with rows_per_command 1, but now it is 2"):
         imagine_windows(pipeline, skipping, folder, ImagineOptions(given_actions=True, **FEW_STEPS))
+    other = ClipDataset(MemoryReader(see().robot, [_recording(1), _recording(1)]), stride=32)
+    with pytest.raises(
+        ValueError, match=r"was begun with first_window_hash '\w+', but now it is '\w+'; choose another"
+    ):
+        imagine_windows(pipeline, other, folder, ImagineOptions(given_actions=True, **FEW_STEPS))
     assert _bytes(folder) == before
     assert json.loads((folder / "imagine.json").read_text())["data"] == "memory"
+
+
+def test_steps_that_cannot_be_leave_no_settings_behind(pipeline, tmp_path):
+    with pytest.raises(ValueError, match="`num_action_steps` must lie in 1…2"):
+        imagine_windows(pipeline, _windows(), tmp_path / "new", ImagineOptions(num_inference_steps=2))
+    assert not (tmp_path / "new").exists()
 
 
 def test_pictures_of_another_size_are_seen_with_matrices_that_follow(pipeline, folder, tmp_path):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xwam.evaluation.results import EpisodeResult, ResultsFolder, first_difference
+from xwam.evaluation.results import EpisodeResult, ResultsFolder
 from xwam.evaluation.suite import EpisodeKey
 
 KEY = EpisodeKey("mujoco/lift_cube", 3)
@@ -88,17 +88,3 @@ def test_leftovers_go_and_results_stay(tmp_path):
     assert not leftover.exists()
     assert hidden.exists(), "what others hide there is theirs"
     assert folder.read([KEY]) == {KEY: RESULT}
-
-
-@pytest.mark.parametrize(
-    ("there", "here", "expected"),
-    [
-        ({"a": 1}, {"a": 1}, None),
-        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, ("a.c", 2, 3)),
-        ({"a": 1}, {}, ("a", 1, None)),
-        ({"a": {"b": 1}}, {"a": 2}, ("a", {"b": 1}, 2)),
-        ({"a": [1, 2]}, {"a": [2, 1]}, ("a", [1, 2], [2, 1])),
-    ],
-)
-def test_the_first_difference_is_found(there, here, expected):
-    assert first_difference(there, here) == expected

@@ -166,6 +166,13 @@ class TestCallbacks:
         assert not got.any()
         assert actions.any()
 
+    def test_what_is_not_finite_is_refused(self):
+        def callback(pipe, step, timestep, tensors):
+            return {"actions": tensors["actions"] * float("nan")}
+
+        with pytest.raises(ValueError, match="must keep 'actions' finite, but returned NaN or infinity"):
+            act(make_pipeline(), callback_on_step_end=callback, callback_on_step_end_tensor_inputs=["actions"])
+
     def test_a_pipeline_callback_names_its_tensors(self, actions):
         got = act(make_pipeline(), callback_on_step_end=Scale("states", 0.0, 1))
         assert float((got - actions).abs().max()) > 1e-4

@@ -96,10 +96,33 @@ def test_several_examples_are_numbered_and_one_can_be_chosen(pair, tmp_path):
         assert load_future(tmp_path / "dreams" / f"{example:04d}").instruction == make_observation(example).instruction
     pair.save(tmp_path / "second", example=1, formats=SMALL)
     assert load_future(tmp_path / "second").instruction == make_observation(1).instruction
-    with pytest.raises(ValueError, match="`example` must be from 0 to 1, but is 2"):
-        pair.future(2)
-    with pytest.raises(ValueError, match="`example` must be from 0 to 1, but is -1"):
+    for wrong in (2, "a", 1.0, True):
+        with pytest.raises(ValueError, match=f"`example` must be a whole number from 0 to 1, but is {wrong!r}"):
+            pair.future(wrong)
+    with pytest.raises(ValueError, match="`example` must be a whole number from 0 to 1, but is -1"):
         pair.save(tmp_path / "none", example=-1)
+
+
+def test_an_earlier_export_is_replaced_whether_of_one_or_of_several(pair, output, tmp_path):
+    dreams = tmp_path / "dreams"
+    for saved, expected in ((pair, ["0000", "0001"]), (output, ["future.json"]), (pair, ["0000", "0001"])):
+        paths = saved.save(dreams, formats=["json"])
+        assert sorted(path.name for path in dreams.iterdir()) == expected
+        assert all(path.is_file() for path in paths)
+    three = replace(pair, futures=[*pair.futures, pair.futures[0]])
+    three.save(dreams, formats=["json"])
+    pair.save(dreams, formats=["json"])
+    assert not (dreams / "0002").exists()
+    (dreams / "0001" / "mine.txt").touch()
+    with pytest.raises(ValueError, match=r"holds 0001/mine\.txt; nothing was written"):
+        three.save(dreams, formats=["json"])
+    assert not (dreams / "0002").exists()
+
+
+@pytest.mark.parametrize("frame", [9, -1, 1.5, True])
+def test_a_camera_is_asked_for_at_a_frame_that_is_there(output, frame):
+    with pytest.raises(ValueError, match=f"`frame` must be a whole number from 0 to 8, but is {frame}"):
+        output.camera("robot0_eye_in_hand", frame)
 
 
 @pytest.mark.parametrize("output_type", ["pt", "latent"])

@@ -103,6 +103,29 @@ def test_commands_without_states_are_enough(dataset: Path, tmp_path: Path):
         replay_dataset(blind, tmp_path / "states", ReplayOptions("states"))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ReplayOptions(environment_options={"image_size": [48, 64]}),
+            r"world with image_size\[0\] 32, but now it is 48",
+        ),
+        (ReplayOptions(with_depth=False), "holds episodes of another form: .*depth_range"),
+        (ReplayOptions(pixel_format="yuv420p"), "'yuv444p' there and 'yuv420p' here"),
+        (ReplayOptions(environment_options={"randomized": True}), "world with randomized None, but now it is True"),
+    ],
+)
+def test_what_is_there_is_not_taken_for_something_else(
+    dataset: Path, tmp_path: Path, options: ReplayOptions, message: str
+):
+    replay_dataset(dataset, tmp_path / "new", ReplayOptions())
+    before = contents(tmp_path / "new")
+    with pytest.raises(ValueError, match=message):
+        replay_dataset(dataset, tmp_path / "new", options)
+    assert contents(tmp_path / "new") == before
+    assert replay_dataset(dataset, tmp_path / "new", ReplayOptions()) == 0, "the same goes on"
+
+
 def test_what_cannot_be_run_again_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="no LeRobot dataset recorded by xwam"):
         replay_dataset(tmp_path, tmp_path / "new", ReplayOptions())

@@ -28,13 +28,13 @@ from xwam.checkpoints.json_files import read_json
 from xwam.checkpoints.sources import EMBEDDED, local_folder
 from xwam.data.writers.durable_files import write_json
 from xwam.evaluation.provenance import machine
-from xwam.evaluation.results import first_difference
 from xwam.evaluation.statistics import percentiles
 from xwam.evaluation.tables import markdown_table, shown
 from xwam.export.files import replacing
 from xwam.training.config import NOISE_MODES, TrainConfig
 from xwam.training.run_folder import CONFIG_NAME
 from xwam.training.validation import evaluate
+from xwam.utils.differences import first_difference
 
 
 class Cell(NamedTuple):

@@ -31,7 +31,7 @@ from xwam.checkpoints.sources import local_folder
 from xwam.evaluation.policy_choice import PolicyChoice
 from xwam.evaluation.provenance import code_version, machine
 from xwam.evaluation.report import make_report
-from xwam.evaluation.results import ResultsFolder, first_difference
+from xwam.evaluation.results import ResultsFolder
 from xwam.evaluation.runner import run_suite
 from xwam.evaluation.statistics import percentiles
 from xwam.evaluation.suite import Suite
@@ -40,6 +40,7 @@ from xwam.policies.baseline_files import load_baseline, save_baseline
 from xwam.policies.baselines import StillPolicy
 from xwam.policies.demonstrated_chunks import demonstrated_chunks
 from xwam.policies.trained_baselines import ClonedPolicy, CloningConfig, MeanActionPolicy
+from xwam.utils.differences import first_difference
 
 STAGES = ("success", "dreams", "dynamics", "latency")
 ACTION_STEPS = (10, 5, 4, 2, 1)

@@ -39,7 +39,6 @@ from transformers import T5TokenizerFast, UMT5EncoderModel
 from xwam import RobotProcessor, XWAM4DPipeline
 from xwam.data.streams.mixture import Mixture
 from xwam.data.writers.durable_files import write_json
-from xwam.evaluation.results import first_difference
 from xwam.export.files import replacing_folder
 from xwam.training.config import TrainConfig
 from xwam.training.encoded_dataset import EncodedDataset
@@ -50,6 +49,7 @@ from xwam.training.step import EncodedBatch
 from xwam.training.trainer import StepReport, Trainer, Validate
 from xwam.training.validation import evaluate
 from xwam.training.video_codec_training import draw_clips, measure_latents, train_video_codec
+from xwam.utils.differences import first_difference
 
 RECORDED = "recorded.json"
 TRAINED = Path("transformer") / "pipeline"  # of the stage `transformer`, in float32

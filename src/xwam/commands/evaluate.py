@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from xwam.evaluation.report import make_report
 from xwam.evaluation.results import ResultsFolder
 from xwam.evaluation.runner import run_suite
 from xwam.evaluation.suite import Suite
+from xwam.utils.options import require_at_least, require_writable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,9 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         choice = PolicyChoice(asked.policy, device=asked.device, dream=asked.dream, options=_options(asked))
         suite = _suite(asked, environments, choice)
         choice.check(environments, suite.seeds)
-        if asked.processes < 1:
-            raise ValueError(f"--processes must be at least 1, but is {asked.processes}.")
-        _check_output(asked.output)
+        require_at_least(1, asked, "processes")
+        require_writable(asked.output)
     except ValueError as error:
         print(f"xwam evaluate: {error}", file=sys.stderr)
         return 2
@@ -112,8 +111,7 @@ def _environments(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _suite(asked: argparse.Namespace, environments: tuple[str, ...], choice: PolicyChoice) -> Suite:
-    if asked.episodes < 1:
-        raise ValueError(f"--episodes must be at least 1, but is {asked.episodes}.")
+    require_at_least(1, asked, "episodes")
     if asked.dream and not asked.videos:
         raise ValueError("--dream shows in videos only: give --videos too.")
     return Suite(
@@ -124,13 +122,6 @@ def _suite(asked: argparse.Namespace, environments: tuple[str, ...], choice: Pol
         options=choice.options,
         num_videos=asked.videos,
     )
-
-
-def _check_output(folder: Path) -> None:
-    """Find out now, and not after the first episode, that nothing can be written."""
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--output {folder} cannot be written: {there} is no folder that you may write to.")
 
 
 def _options(asked: argparse.Namespace) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from xwam.evaluation.imagination import PREDICTIONS, TRUTH, ImagineOptions, imag
 from xwam.export.future_folder import FORMATS
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.utils.devices import require_device
+from xwam.utils.options import require_at_least, require_writable
 
 DELAY = 0.5  # seconds until the bar appears
 
@@ -78,9 +79,8 @@ def _imagine(asked: argparse.Namespace) -> tuple[int, int]:
 
 
 def _check(asked: argparse.Namespace) -> None:
-    for name in ("windows", "stride", "rows_per_command", "steps", "action_steps"):
-        if (value := getattr(asked, name)) is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but is {value}.")
+    require_at_least(1, asked, "windows", "stride", "rows_per_command", "steps", "action_steps")
+    require_writable(asked.output)
     require_device(asked.device, name="--device")
 
 

@@ -14,6 +14,7 @@ from xwam.errors import CheckpointError, DataError, HubError, XWAMError
 from xwam.recording.depth_labels import ALIGNMENTS, LABEL_CRF, LabelOptions
 from xwam.robots.registry import read_robot
 from xwam.utils.devices import require_device
+from xwam.utils.options import require_at_least, require_writable
 
 DELAY = 0.5  # seconds until the bar appears, so that what is refused before gives one line
 DTYPES = ("float32", "bfloat16", "float16")
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
 def _label(asked: argparse.Namespace) -> None:
     if Path(asked.source).resolve() == asked.output.resolve():
         raise ValueError(f"The new data set needs a folder of its own, not {asked.output} that is labelled.")
+    require_at_least(1, asked, "batch_size")
+    require_writable(asked.output)
     require_device(asked.device, name="--device")
     _options(asked, "metric")  # rather now than when a model of gigabytes is there
     robot = None if asked.robot is None else read_robot(asked.robot)

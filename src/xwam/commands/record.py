@@ -16,6 +16,7 @@ from xwam.data.writers.dataset_writer import describe_failure
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.envs.registry import list_envs
 from xwam.recording.demonstrations import Job, JobResult, Recipe, record_demonstrations
+from xwam.utils.options import require_at_least, require_writable
 
 SIMULATOR = "mujoco"  # the one that has scripted experts for all its tasks
 DELAY = 0.1  # seconds; the bar appears with the first episode, so that what is refused before gives one line
@@ -92,10 +93,12 @@ def _recipes(asked: argparse.Namespace) -> list[Recipe]:
         raise ValueError("Only LeRobot datasets are pushed.")
     if asked.push_to_hub:
         validate_repo_id(asked.push_to_hub)
-    if asked.first_seed < 0:
-        raise ValueError(f"--first-seed must be at least 0, but is {asked.first_seed}.")
-    if asked.episodes < 1 or asked.processes < 1 or not 0 <= asked.extra_steps[0] <= asked.extra_steps[1]:
-        raise ValueError("--episodes and --processes must be at least 1, and --extra-steps in order.")
+    require_at_least(0, asked, "first_seed")
+    require_at_least(1, asked, "episodes", "processes")
+    require_writable(asked.output)
+    least, most = asked.extra_steps
+    if not 0 <= least <= most:
+        raise ValueError(f"--extra-steps must be the least and the most, from 0 on, but are {least} and {most}.")
     options: dict[str, Any] = {"image_size": list(asked.image_size)}
     if asked.randomized:
         options["randomized"] = True

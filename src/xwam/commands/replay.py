@@ -15,6 +15,7 @@ from xwam.data.writers.dataset_writer import describe_failure
 from xwam.envs.opengl import RenderingUnavailableError
 from xwam.recording.demonstrations import JobResult
 from xwam.recording.replay import MODES, ReplayOptions, replay_dataset, replay_hdf5
+from xwam.utils.options import require_at_least, require_writable
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 DELAY = 0.1  # seconds; the bar appears with the first episode, so that what is refused before gives one line
@@ -32,8 +33,10 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     is_hdf5 = asked.source.suffix in HDF5_SUFFIXES
     try:
-        if is_hdf5 != (asked.environment is not None):
-            raise ValueError("--environment belongs to HDF5 files, which do not say it, and only to them.")
+        if is_hdf5 and asked.environment is None:
+            raise ValueError(f"--environment is missing: {asked.source} does not say where it was recorded.")
+        if asked.environment is not None and not is_hdf5:
+            raise ValueError(f"--environment is for HDF5 files; {asked.source} says itself where it was recorded.")
         options = _options(asked)
     except ValueError as error:
         print(f"xwam replay: {error}", file=sys.stderr)
@@ -70,8 +73,8 @@ def _replay(asked: argparse.Namespace, options: ReplayOptions, is_hdf5: bool) ->
 
 
 def _options(asked: argparse.Namespace) -> ReplayOptions:
-    if asked.processes < 1:
-        raise ValueError(f"--processes must be at least 1, but is {asked.processes}.")
+    require_at_least(1, asked, "processes")
+    require_writable(asked.output)
     options: dict[str, Any] = {}
     if asked.image_size:
         options["image_size"] = list(asked.image_size)

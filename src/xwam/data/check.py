@@ -19,6 +19,7 @@ from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
+from xwam.utils.options import require_at_least, require_writable
 
 REPORT_FILE, SHEET_FILE = "check.json", "check.png"
 DELAY = 0.5  # seconds until the bar appears
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m xwam.
     asked = _parser(program).parse_args(arguments)
     gallery = Gallery()
     try:
+        require_at_least(1, asked, "frames", "episodes", "processes")
         if asked.output is not None:
+            require_writable(asked.output)
             asked.output.mkdir(parents=True, exist_ok=True)  # rather now than after hours
         options = CheckOptions(asked.frames, asked.quick, asked.episodes)
         dataset_map = None if asked.map is None else read_map(asked.map)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from xwam.pipelines.pipeline_output import XWAM4DOutput
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.policies.pipeline_policy import networks, weights_hash
 from xwam.robots.clip_observation import clip_observation, spec_for_images
+from xwam.robots.clips import EncodedClip
 from xwam.robots.processor import RobotProcessor
 from xwam.structures import Clip
+from xwam.utils.differences import first_difference
 from xwam.utils.seeding import seed_from
 
 PREDICTIONS, TRUTH, SETTINGS_FILE = "predictions", "truth", "imagine.json"
@@ -71,8 +74,8 @@ def imagine_windows(
         `int`: Windows that were imagined now.
 
     Raises:
-        ValueError: If there is no window, two would have one folder, the output was begun with other settings, or a window does
-            not fit the robot.
+        ValueError: If there is no window, two would have one folder, the numbers of steps are out of range, the output was begun
+            with other settings or another data set, or a window does not fit the robot.
         DataError: If the data are not what they must be.
     """
     options = ImagineOptions() if options is None else options
@@ -85,16 +88,21 @@ def imagine_windows(
             f"Each window must have a folder of its own, but several of {windows.reader.name} would be {twice[0]!r}."
         )
     output = Path(output)
-    source = {"data": windows.reader.name, "rows_per_command": windows.shape.rows_per_command}
+    pipeline.scheduler.set_timesteps(
+        options.num_inference_steps, options.num_action_steps
+    )  # raises now what is out of range
+    source = {
+        "data": windows.reader.name,
+        "rows_per_command": windows.shape.rows_per_command,
+        "first_window_hash": _hash(windows[0]),
+    }
     weights = {f"weights.{name}": weights_hash(own, with_depth=True) for name, own in networks(pipeline).items()}
     _keep_settings(output / SETTINGS_FILE, {"model": model, **weights, **source, **asdict(options)})
     count = 0
     for number, name in names.items():
         folders = output / PREDICTIONS / name, output / TRUTH / name
         if not all((folder / JSON_NAME).exists() for folder in folders):
-            clip = windows[number]
-            assert isinstance(clip, Clip), "the data set is made without a processor"
-            _imagine(pipeline, clip, name, folders, options)
+            _imagine(pipeline, windows[number], name, folders, options)
             count += 1
         if on_window is not None:
             on_window(name)
@@ -113,9 +121,24 @@ def spread(count: int, wanted: int | None) -> list[int]:
     return np.linspace(0, count - 1, wanted).round().astype(int).tolist()
 
 
+def _hash(clip: Clip | EncodedClip) -> str:
+    """SHA-256 over what a window shows and says, by which its data set is known again wherever it lies."""
+    assert isinstance(clip, Clip), "the data set is made without a processor"
+    digest = sha256(clip.instruction.encode())
+    for name, array in (*sorted(clip.images.items()), ("states", clip.states), ("commands", clip.commands)):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
 def _imagine(
-    pipeline: XWAM4DPipeline, clip: Clip, name: str, folders: tuple[Path, Path], options: ImagineOptions
+    pipeline: XWAM4DPipeline,
+    clip: Clip | EncodedClip,
+    name: str,
+    folders: tuple[Path, Path],
+    options: ImagineOptions,
 ) -> None:
+    assert isinstance(clip, Clip), "the data set is made without a processor"
     spec = spec_for_images(pipeline.robot_processor.spec, clip)
     if spec != pipeline.robot_processor.spec:
         pipeline = XWAM4DPipeline.from_pipe(pipeline, robot_processor=RobotProcessor(spec))
@@ -145,11 +168,10 @@ def _keep_settings(path: Path, settings: dict[str, object]) -> None:
     """Write them down, or refuse to go on with others."""
     settings = json.loads(json.dumps(settings))  # tuples as JSON has them
     if path.exists():
-        before = read_json(path)
-        if differing := [name for name in settings if before.get(name) != settings[name]]:
-            name = differing[0]
+        if difference := first_difference(read_json(path), settings):
+            name, was, now = difference
             raise ValueError(
-                f"{path.parent} was begun with {name} {before.get(name)!r}, but now it is {settings[name]!r}; choose another folder."
+                f"{path.parent} was begun with {name} {was!r}, but now it is {now!r}; choose another folder."
             )
         return
     with replacing(path) as temporary:

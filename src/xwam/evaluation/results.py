@@ -12,6 +12,7 @@ from xwam.evaluation.suite import EpisodeKey
 from xwam.export.files import replacing
 from xwam.policies.closed_loop import EpisodeOutcome
 from xwam.robots.records import Record
+from xwam.utils.differences import first_difference
 
 IDENTITY_NAME = "identity.json"
 TEMPORARY_NAMES = f".*-{'[0-9a-f]' * 8}.*"  # of `replacing`; what others hide in the folder is theirs
@@ -132,17 +133,6 @@ class ResultsFolder:
 
     def _identity_path(self, environment: str) -> Path:
         return self.path / "episodes" / environment / IDENTITY_NAME
-
-
-def first_difference(there: Any, here: Any, field: str = "") -> tuple[str, Any, Any] | None:
-    """The first field in which two JSON values differ, as a path with dots, with both its values."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for name in sorted(there.keys() | here.keys()):
-            below = f"{field}.{name}" if field else name
-            if difference := first_difference(there.get(name), here.get(name), below):
-                return difference
-        return None
-    return None if there == here else (field, there, here)
 
 
 def _shown(value: Any) -> str:

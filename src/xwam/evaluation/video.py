@@ -5,7 +5,6 @@ The numbers come from `xwam.metrics`, the folders from `xwam.export.future_folde
 
 import argparse
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from xwam.evaluation.video_report import VideoReport, own_files
 from xwam.metrics.depth import ALIGNMENTS
 from xwam.metrics.images import lpips
 from xwam.metrics.perceptual import LPIPSNetwork
+from xwam.utils.options import require_writable
 
 DELAY = 0.5  # seconds until the bar appears
 
@@ -98,9 +98,7 @@ def _check_output(asked: argparse.Namespace) -> None:
     for folder in (asked.predictions, asked.truth):
         if asked.output.resolve() in (folder.resolve(), *folder.resolve().parents):
             raise ValueError(f"--output must be a folder of its own, but {folder} lies in it.")
-    there = next(path for path in (asked.output, *asked.output.absolute().parents) if os.path.exists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--output {asked.output} cannot be written: {there} is no folder that you may write to.")
+    require_writable(asked.output)
     if not 0 < asked.voxel_size < float("inf"):
         raise ValueError(f"--voxel-size must be positive metres, but is {asked.voxel_size}.")
     there_already = {path.name for path in asked.output.iterdir()} if asked.output.is_dir() else set()

@@ -86,6 +86,30 @@ def save_future(
     return [Path(folder) / name for name in (JSON_NAME, *names)]
 
 
+def save_futures(folder: str | Path, futures: Sequence[Future], **options: Any) -> list[Path]:
+    """Write several futures into folders `0000`, `0001`, … of one, all of them or none.
+
+    Args:
+        folder (`str` or `Path`): Folder to make. One that an earlier export wrote, of one future or of several, is replaced.
+        futures (`Sequence[Future]`): Imagined or real.
+        options (`Any`): Passed to `save_future`.
+
+    Returns:
+        `list[Path]`: The files, each future's `future.json` first.
+
+    Raises:
+        ValueError: As `save_future`. Nothing has been written then.
+        ImportError: The same.
+    """
+    with replacing_folder(folder, own_files=_own_files) as temporary:
+        paths = [
+            path.relative_to(temporary)
+            for index, future in enumerate(futures)
+            for path in save_future(temporary / f"{index:04d}", future, **options)
+        ]
+    return [Path(folder) / path for path in paths]
+
+
 def load_future(folder: str | Path) -> Future:
     """Read what `save_future` wrote: the same values in every array and number.
 
@@ -228,6 +252,12 @@ def _wanted(export: _Export, formats: Sequence[str] | None) -> list[str]:
 
 
 def _own_files(folder: Path) -> set[str]:
+    """Files of earlier exports, of one future or of several."""
+    below = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    return _files_of_one(folder) | {f"{path.name}/{name}" for path in below for name in _files_of_one(path)}
+
+
+def _files_of_one(folder: Path) -> set[str]:
     """Files that `save_future` wrote into a folder, as its JSON tells; none where it tells nothing."""
     try:
         facts: Mapping[str, object] = read_json(folder / JSON_NAME, max_bytes=MAX_JSON_BYTES)

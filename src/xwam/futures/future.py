@@ -75,6 +75,18 @@ class Future:
             kept["depth_kind"] = "none"
         return replace(self, **kept)
 
+    def check_frame(self, frame: Any) -> None:
+        """Refuse what is no frame of this future.
+
+        Args:
+            frame (`Any`): What was asked for.
+
+        Raises:
+            ValueError: If it is no whole number from 0 to F − 1.
+        """
+        if isinstance(frame, bool) or not isinstance(frame, int | np.integer) or not 0 <= frame < self.num_frames:
+            raise ValueError(f"`frame` must be a whole number from 0 to {self.num_frames - 1}, but is {frame!r}.")
+
     def camera(self, name: str, frame: int) -> Camera:
         """Calibration of one camera at one frame.
 
@@ -83,8 +95,9 @@ class Future:
             frame (`int`): From 0 to F − 1.
 
         Raises:
-            ValueError: If the calibration is unknown.
+            ValueError: If there is no such frame, or the calibration is unknown.
         """
+        self.check_frame(frame)
         if name not in self.intrinsics or name not in self.base_from_camera:
             known = sorted(set(self.intrinsics) & set(self.base_from_camera))
             raise ValueError(f"The calibration of camera {name!r} is unknown; known are {known}.")

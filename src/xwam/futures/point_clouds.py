@@ -53,7 +53,7 @@ def point_cloud(
             if an argument is out of range.
     """
     check_future(future)
-    _check_frame(future, frame)
+    future.check_frame(frame)
     names = _fusable(future, cameras)
     views = _views(future, frame, names, device)
     ranges = _ranges(names, depth_range)
@@ -133,11 +133,6 @@ def static_cloud(
             f"{int(is_valid.sum()):,} of {is_valid.numel():,} pixels have a valid depth."
         )
     return _to_numpy(FusedCloud(merged, colour.round().to(torch.uint8), confidence=score.squeeze(1)))
-
-
-def _check_frame(future: Future, frame: Any) -> None:
-    if isinstance(frame, bool) or not isinstance(frame, int | np.integer) or not 0 <= frame < future.num_frames:
-        raise ValueError(f"`frame` must be a whole number from 0 to {future.num_frames - 1}, but is {frame!r}.")
 
 
 def _fusable(future: Future, cameras: Sequence[str] | None) -> list[str]:

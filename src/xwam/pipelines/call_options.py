@@ -138,6 +138,8 @@ def check_replacements(changed: Any, tensors: Mapping[str, torch.Tensor | None])
             raise ValueError(
                 f"`callback_on_step_end` must keep the shape {tuple(old.shape)} of {name!r}, but returned {_shown(value)}."
             )
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"`callback_on_step_end` must keep {name!r} finite, but returned NaN or infinity.")
         checked[name] = value.to(old)
     return checked
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from diffusers.utils import BaseOutput
 
-from xwam.export.future_folder import save_future
+from xwam.export.future_folder import save_future, save_futures
 from xwam.futures.depth_note import depth_note
 from xwam.futures.future import Future
 from xwam.futures.point_clouds import point_cloud
@@ -69,8 +69,8 @@ class XWAM4DOutput(BaseOutput):
             ValueError: If the pipeline was asked for tensors, or there is no such example.
         """
         futures = self._futures()
-        if not 0 <= example < len(futures):
-            raise ValueError(f"`example` must be from 0 to {len(futures) - 1}, but is {example}.")
+        if isinstance(example, bool) or not isinstance(example, int | np.integer) or not 0 <= example < len(futures):
+            raise ValueError(f"`example` must be a whole number from 0 to {len(futures) - 1}, but is {example!r}.")
         return futures[example]
 
     def camera(self, name: str, frame: int, *, example: int = 0) -> Camera:
@@ -82,7 +82,7 @@ class XWAM4DOutput(BaseOutput):
             example (`int`, *optional*, defaults to `0`): Which observation's.
 
         Raises:
-            ValueError: If the pipeline was asked for tensors, or the calibration is unknown.
+            ValueError: If the pipeline was asked for tensors, there is no such frame, or the calibration is unknown.
         """
         return self.future(example).camera(name, frame)
 
@@ -102,6 +102,8 @@ class XWAM4DOutput(BaseOutput):
     def save(self, folder: str | Path, *, example: int | None = None, **options: Any) -> list[Path]:
         """Write videos, depth images, clouds, a Rerun recording and exact arrays; see docs/how_to/export_a_future.md.
 
+        What an earlier export wrote there is replaced as a whole.
+
         Args:
             folder (`str` or `Path`): Folder to make. One example is written into it, several into `0000`, `0001`, … below.
             example (`int`, *optional*): Write only this observation's, into the folder itself.
@@ -116,11 +118,7 @@ class XWAM4DOutput(BaseOutput):
         futures = self._futures()
         if example is not None or len(futures) == 1:
             return save_future(folder, self.future(example or 0), **options)
-        return [
-            path
-            for index, future in enumerate(futures)
-            for path in save_future(Path(folder) / f"{index:04d}", future, **options)
-        ]
+        return save_futures(folder, futures, **options)
 
     @property
     def depths(self) -> np.ndarray:

@@ -4,11 +4,12 @@ So the paper got its depth for RoboCasa and RoboTwin, whose demonstrations have 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from xwam.recording.environment_slot import EnvironmentSlot
 from xwam.recording.replayable import ReplayableEnvironment
 from xwam.recording.stored_episodes import StoredEpisode, StoredNumbers, list_stored_episodes, read_numbers
 from xwam.structures import Observation
+from xwam.utils.differences import first_difference
 from xwam.utils.jobs import run_jobs
 
 MODES = ("commands", "states")
@@ -134,14 +136,55 @@ def _replay(
     num_processes: int = 1,
     on_result: Callable[[Any, JobResult], None] | None = None,
 ) -> int:
+    make_worker = partial(_Worker, output_format, Path(folder), source, options)
     with open_writer(output_format, folder) as writer:
-        done = writer.outcomes()
-        jobs = [episode for episode in episodes if episode.key not in done]
-        work = partial(_Worker, output_format, Path(folder), source, options)
-        for job, result in run_jobs(work, jobs, num_processes=num_processes) if jobs else ():
+        done = {key for key, is_kept in writer.outcomes().items() if is_kept}
+        same = [episode for episode in episodes if episode.key in done]
+        finished = [episode for episode in same if episode.key not in writer.waiting()]
+        if finished and output_format == "lerobot":
+            _expect_options(Path(folder), finished, options)
+        if same:
+            writer.expect_form(make_worker().form(same[0]))
+        jobs = [episode for episode in episodes if episode.key not in writer.outcomes()]
+        for job, result in run_jobs(make_worker, jobs, num_processes=num_processes) if jobs else ():
             if on_result is not None:
                 on_result(job, result)
         return writer.finish()
+
+
+def _expect_options(folder: Path, episodes: Sequence[StoredEpisode | HDF5Episode], options: ReplayOptions) -> None:
+    """Refuse a data set whose episodes were looked at in a world with other options."""
+    here = {own.key: json.loads(json.dumps(_options_again(own, options))) for own in episodes}  # as they are stored
+    for stored in list_stored_episodes(folder):
+        if stored.key in here and (difference := first_difference(dict(stored.options), here[stored.key])):
+            name, was, now = difference
+            raise ValueError(
+                f"{folder} holds episodes of a world with {name} {was!r}, but now it is {now!r}; choose another folder."
+            )
+
+
+def _options_again(episode: StoredEpisode | HDF5Episode, options: ReplayOptions) -> dict[str, Any]:
+    """What the environment of an episode is made with now."""
+    recorded = {"with_depth": options.with_depth} if isinstance(episode, HDF5Episode) else episode.options
+    return {**recorded, **options.environment_options}
+
+
+class _Run(NamedTuple):
+    """An episode that is run again.
+
+    Args:
+        environment (`Environment`): Where.
+        frames (`Iterator`): Observation, command and state of the simulator, one after the other.
+        judge (`Callable`): Says of the last command whether the task is done.
+        description (`EpisodeDescription`): Where the episode comes from.
+        num_steps (`int`, *optional*): Commands until the task was done, where that is known.
+    """
+
+    environment: Environment
+    frames: Iterator[tuple[Observation, np.ndarray, np.ndarray | None]]
+    judge: Callable[[np.ndarray], bool]
+    description: EpisodeDescription
+    num_steps: int | None = None
 
 
 class _Worker:
@@ -152,8 +195,38 @@ class _Worker:
         self._source, self._options, self._slot = source, options, EnvironmentSlot()
 
     def __call__(self, episode: StoredEpisode | HDF5Episode) -> JobResult:
+        run = self._begin(episode)
+        written: EpisodeWriter | None = None
+        count = 0
+        try:
+            for observation, command, state in run.frames:
+                count += 1
+                if written is None:
+                    written = self._writer.episode(episode.key, run.description, self._form(run, observation))
+                written.add(observation, command, simulator_state=state)
+            if written is not None:
+                written.publish(is_success=run.judge(command), num_steps=run.num_steps)
+        finally:
+            if written is not None:
+                written.discard()
+        return JobResult(written is not None, count)
+
+    def form(self, episode: StoredEpisode | HDF5Episode) -> RecordingFormat:
+        """The form that an episode would have now."""
+        run = self._begin(episode)
+        observation, _, _ = next(run.frames)
+        return self._form(run, observation)
+
+    def _form(self, run: _Run, observation: Observation) -> RecordingFormat:
+        options = self._options
+        return RecordingFormat.of(
+            run.environment.robot, observation, with_depth=options.with_depth, pixel_format=options.pixel_format
+        )
+
+    def _begin(self, episode: StoredEpisode | HDF5Episode) -> _Run:
+        options = _options_again(episode, self._options)
+        environment = self._slot.open(episode.environment, options)
         if isinstance(episode, HDF5Episode):
-            environment, options = self._prepare(episode.environment, {"with_depth": self._options.with_depth})
             description = EpisodeDescription(
                 environment=episode.environment,
                 seed=0,
@@ -162,11 +235,8 @@ class _Worker:
                 expert={"source": Path(episode.path).name, "demonstration": episode.name},
             )
             frames = _frames_of_hdf5(environment, episode)
-            return self._write(
-                episode.key, description, environment, frames, lambda command: environment.step(command).is_success
-            )
+            return _Run(environment, frames, lambda command: environment.step(command).is_success, description)
         assert self._source is not None, "set for stored episodes"
-        environment, options = self._prepare(episode.environment, episode.options)
         description = EpisodeDescription(
             environment=episode.environment,
             seed=episode.seed,
@@ -175,44 +245,7 @@ class _Worker:
             expert=dict(episode.expert),
         )
         frames = _frames_again(environment, episode, read_numbers(self._source, episode), self._options.mode)
-        return self._write(
-            episode.key, description, environment, frames, lambda command: episode.is_success, episode.num_steps
-        )
-
-    def _write(
-        self,
-        key: str,
-        description: EpisodeDescription,
-        environment: Environment,
-        frames: Iterator[tuple[Observation, np.ndarray, np.ndarray | None]],
-        judge: Callable[[np.ndarray], bool],
-        num_steps: int | None = None,
-    ) -> JobResult:
-        """Write the frames; `judge` is given the last command and says whether the task is done."""
-        episode: EpisodeWriter | None = None
-        count = 0
-        try:
-            for observation, command, state in frames:
-                count += 1
-                if episode is None:
-                    form = RecordingFormat.of(
-                        environment.robot,
-                        observation,
-                        with_depth=self._options.with_depth,
-                        pixel_format=self._options.pixel_format,
-                    )
-                    episode = self._writer.episode(key, description, form)
-                episode.add(observation, command, simulator_state=state)
-            if episode is not None:
-                episode.publish(is_success=judge(command), num_steps=num_steps)
-        finally:
-            if episode is not None:
-                episode.discard()
-        return JobResult(episode is not None, count)
-
-    def _prepare(self, name: str, recorded: Mapping[str, Any]) -> tuple[Environment, dict[str, Any]]:
-        options = {**recorded, **self._options.environment_options}
-        return self._slot.open(name, options), options
+        return _Run(environment, frames, lambda _: episode.is_success, description, episode.num_steps)
 
 
 def _frames_again(

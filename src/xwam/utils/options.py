@@ -1,7 +1,9 @@
 """Rules of command lines that more than one script has."""
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def refuse_together(
@@ -26,3 +28,33 @@ def refuse_together(
         said = [spelled[name] for name in others if is_given(name)]
         if said and is_given(option):
             parser.error(f"{', '.join(said)} would do nothing with {spelled[option]}")
+
+
+def require_at_least(least: int, asked: argparse.Namespace, *names: str) -> None:
+    """Refuse numbers that are too small, those that were not given excepted.
+
+    Args:
+        least (`int`): The smallest that is allowed.
+        asked (`argparse.Namespace`): What was parsed.
+        names (`str`): Its attributes.
+
+    Raises:
+        ValueError: If one is smaller.
+    """
+    for name in names:
+        if (value := getattr(asked, name)) is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, but is {value}.")
+
+
+def require_writable(folder: Path) -> None:
+    """Find out now, and not after the first result, that nothing can be written into the folder of `--output`.
+
+    Args:
+        folder (`Path`): There already, or to be made.
+
+    Raises:
+        ValueError: If it cannot be made or written to.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--output {folder} cannot be written: {there} is no folder that you may write to.")

@@ -45,10 +45,9 @@ class CheckOptions:
     num_episodes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.every < 1 or (self.num_episodes is not None and self.num_episodes < 1):
-            raise ValueError(
-                f"`every` and `num_episodes` must be at least 1, but are {self.every} and {self.num_episodes}."
-            )
+        for name, number in (("every", self.every), ("num_episodes", self.num_episodes)):
+            if number is not None and number < 1:
+                raise ValueError(f"`{name}` must be at least 1, but is {number}.")
 
     def rows(self, length: int) -> list[int]:
         """Rows of an episode whose frames are decoded."""

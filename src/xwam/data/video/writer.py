@@ -17,6 +17,7 @@ GOP = 2  # frames from one key frame to the next, as LeRobot: random access cost
 RGB_PRESET = "superfast"
 RGB_CRF = 14  # H.264's constant rate factor; with full chroma about 41 dB on the embedded world
 DEPTH_PRESET = "superfast"
+LEAST_DEPTH_SIDE = 16  # pixels; x265 encodes nothing smaller
 # x265 opens its groups of pictures by default; decoders that begin at such a key frame may lose frames after a join.
 # The hash is an MD5 of each frame, in 26 bytes: without it no decoder notices damage.
 _DEPTH_OPTIONS = "lossless=1:bframes=0:open-gop=0:pools=none:frame-threads=1:log-level=none:info=0:hash=1"

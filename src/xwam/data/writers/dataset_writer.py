@@ -24,6 +24,7 @@ from typing import Any, Self
 from xwam.data.writers.durable_files import move_tree, sync_tree, write_json
 from xwam.data.writers.episode_writer import EPISODE_FILE, PARTIAL_PREFIX, EpisodeDescription, EpisodeWriter
 from xwam.data.writers.recording_format import RecordingFormat
+from xwam.utils.differences import first_difference
 
 STAGING = ".staging"
 
@@ -190,9 +191,10 @@ class DatasetWriter(ABC):
             self.expect_form(recording_format)  # another process may have written its own
 
     def _expect_equal(self, there: RecordingFormat, here: RecordingFormat) -> None:
-        if there != here:
+        if difference := first_difference(there.to_dict(), here.to_dict()):
+            field, known, new = difference
             raise ValueError(
-                f"{self.folder} holds episodes of another form: {_difference(there.to_dict(), here.to_dict())}. "
+                f"{self.folder} holds episodes of another form: `{field}` is {known!r} there and {new!r} here. "
                 "Record into another folder."
             )
 
@@ -253,14 +255,3 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)
         raise ValueError(f"Another process is writing to {folder}.") from error
     return descriptor
-
-
-def _difference(there: Any, here: Any, path: str = "") -> str:
-    """The first place where two plain values differ, in words."""
-    if isinstance(there, dict) and isinstance(here, dict) and there.keys() == here.keys():
-        pairs = [(f"{path}.{name}" if path else str(name), there[name], here[name]) for name in there]
-    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = [(f"{path}[{index}]", a, b) for index, (a, b) in enumerate(zip(there, here, strict=True))]
-    else:
-        return f"`{path}` is {there!r} there and {here!r} here"
-    return next(_difference(a, b, name) for name, a, b in pairs if a != b)

@@ -10,7 +10,7 @@ from xwam.data import lerobot_layout as layout
 from xwam.data import level_codes
 from xwam.data.depth_codes import DepthCode
 from xwam.data.video import writer as video_files
-from xwam.data.video.writer import RGB_CRF
+from xwam.data.video.writer import LEAST_DEPTH_SIDE, RGB_CRF
 from xwam.errors import ObservationError
 from xwam.robots.records import Record
 from xwam.robots.spec import RobotSpec
@@ -96,6 +96,8 @@ class RecordingFormat(Record):
         for camera in self.cameras:
             if self.pixel_format == "yuv420p" and any(side % 2 for side in camera.size):
                 yield f"images of {camera.name!r} must have even sides for yuv420p, but are {camera.size}"
+            if camera.has_depth and min(camera.size) < LEAST_DEPTH_SIDE:
+                yield f"images of {camera.name!r} must be {LEAST_DEPTH_SIDE} pixels or more for depth, but are {camera.size}"
         keys = [
             key for camera in self.cameras for key in (layout.image_key(camera.name), layout.depth_key(camera.name))
         ]
