@@ -32,6 +32,7 @@ from xwam.robots.registry import read_robot
 from xwam.training.config import TrainConfig
 from xwam.training.encoded_dataset import EncodedDataset
 from xwam.training.encoding import drop_prompts
+from xwam.training.publishing import check_targets, publishing_explained
 from xwam.training.ranks import make_accelerator
 from xwam.training.recipes import RECIPES, get_recipe
 from xwam.training.trainer import Trainer
@@ -67,7 +68,9 @@ def main() -> int:
         return 128 + result.stopped_by
     accelerator.print(f"{result.step} steps; the trained pipeline: {result.pipeline}")
     if args.push_to_hub and accelerator.is_main_process:
-        address = XWAMPolicyPipeline.from_pretrained(result.pipeline).push_to_hub(args.push_to_hub)
+        trained = XWAMPolicyPipeline.from_pretrained(result.pipeline)
+        with publishing_explained(result.pipeline, args.push_to_hub):
+            address = trained.push_to_hub(args.push_to_hub)
         accelerator.print(f"Published: {address}")
     accelerator.end_training()
     return 0
@@ -197,6 +200,7 @@ def parse() -> argparse.Namespace:
     if args.validation_episodes < 0 or args.validation_clips < 1:
         parser.error("--validation_episodes must be at least 0 and --validation_clips at least 1")
     refuse_together(parser, args, USELESS)
+    check_targets(parser, args.output, args.push_to_hub)
     if bool(args.dataset) == bool(args.encoded):
         parser.error("say either --dataset, once or more, or --encoded")
     if any(len(words) > 2 for words in args.dataset):

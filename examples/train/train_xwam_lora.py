@@ -38,6 +38,7 @@ from xwam.training.config import TrainConfig
 from xwam.training.encoded_dataset import EncodedDataset
 from xwam.training.encoding import drop_prompts
 from xwam.training.lora import LoraSettings, check_lora_launch, prepare_lora, robot_export, train_robot
+from xwam.training.publishing import check_targets, publishing_explained
 from xwam.training.quantization import QUANTIZATIONS, quantization
 from xwam.training.ranks import make_accelerator
 from xwam.training.recipes import get_recipe
@@ -77,9 +78,9 @@ def main() -> int:
     accelerator.print(f"{result.step} steps; the robot: {result.pipeline}. Load it with pipeline.load_robot(...).")
     if args.push_to_hub and accelerator.is_main_process:
         best = args.output / BEST  # by validation, where there is one
-        address = publish_robot(
-            best if best.is_dir() else result.pipeline, args.push_to_hub, private=args.private or None
-        )
+        folder = best if best.is_dir() else result.pipeline
+        with publishing_explained(folder, args.push_to_hub):
+            address = publish_robot(folder, args.push_to_hub, private=args.private or None)
         accelerator.print(f"Published: {address}")
     accelerator.end_training()
     return 0
@@ -219,6 +220,7 @@ def parse() -> argparse.Namespace:
     if args.validation_episodes < 0 or args.validation_clips < 1:
         parser.error("--validation_episodes must be at least 0 and --validation_clips at least 1")
     refuse_together(parser, args, USELESS)
+    check_targets(parser, args.output, args.push_to_hub)
     if bool(args.dataset) == bool(args.encoded) or (args.encoded and not args.robot):
         parser.error("say either --dataset, or --encoded and --robot")
     if args.quantize and args.base == UNTRAINED:

@@ -1,8 +1,10 @@
-"""The training script from a recording to a pipeline that can be loaded: launched by accelerate, gone on with, published."""
+"""The training scripts from a recording to what can be loaded: launched by accelerate, gone on with, published."""
 
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,14 +18,18 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "train" / "train_xwam.py"
+LORA_SCRIPT = SCRIPT.with_name("train_xwam_lora.py")
+DRIVE = ROOT / "docs" / "how_to" / "drive_your_robot.md"
 CONFIGS = SCRIPT.parent / "accelerate"
 sys.path[:0] = [str(ROOT / "tests" / "data"), str(ROOT / "tests" / "training")]
 
 from synthetic_episodes import ROBOT, command, description, key, observation  # noqa: E402
 from tiny_run import new_process_state  # noqa: E402
 
+from xwam.commands.imagine import main as imagine  # noqa: E402
 from xwam.data.writers.lerobot_writer import LeRobotWriter  # noqa: E402
 from xwam.data.writers.recording_format import RecordingFormat  # noqa: E402
+from xwam.errors import TrainingError  # noqa: E402
 from xwam.pipelines.embedded import create_embedded_pipeline  # noqa: E402
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline  # noqa: E402
 
@@ -67,6 +73,19 @@ def launched(tmp_path_factory, recording, robot_file) -> tuple[Path, str]:
     return output, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def robot_run(tmp_path_factory, recording, robot_file) -> tuple[Path, list[str]]:
+    """Folder and options of a run that trained a robot with LoRA."""
+    output = tmp_path_factory.mktemp("lora") / "run"
+    words = [
+        "--dataset", str(recording), "--robot", str(robot_file), "--base", "embedded", "--output", str(output), "--tiny",
+        "--validation_episodes", "0", "--rank", "4",
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        assert run_here(patch, words, LORA_SCRIPT) == 0
+    return output, words
+
+
 def arguments(recording: Path, robot: Path, output: Path, *more: str) -> list[str]:
     return [
         "--dataset", str(recording), "--robot", str(robot), "--base", "untrained", "--output", str(output), "--tiny",
@@ -74,17 +93,17 @@ def arguments(recording: Path, robot: Path, output: Path, *more: str) -> list[st
     ]  # fmt: skip
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("train_xwam", SCRIPT)
+def load_script(path: Path = SCRIPT):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     return script
 
 
-def run_here(monkeypatch, words: list[str]) -> int:
+def run_here(monkeypatch, words: list[str], path: Path = SCRIPT) -> int:
     """The script in this process, which has imported everything already."""
-    script = load_script()
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+    script = load_script(path)
+    monkeypatch.setattr(sys, "argv", [str(path), *words])
     new_process_state()
     return script.main()
 
@@ -138,6 +157,91 @@ def test_what_cannot_be_is_one_sentence(recording, robot_file, tmp_path, monkeyp
     assert "--rows_per_command would do nothing with --encoded" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`steps` must be at least 1"):
         run_here(monkeypatch, arguments(recording, robot_file, tmp_path, "--steps", "0"))
+
+
+@pytest.mark.parametrize("script", [SCRIPT, LORA_SCRIPT], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--output", "run", "--push_to_hub", "a b"], "error: --push_to_hub: Repo id must use alphanumeric chars"),
+        (["--output", "run", "--push_to_hub", ""], "error: --push_to_hub: Repo id must use alphanumeric chars"),
+        (["--output", "taken.py"], "error: --output taken.py cannot be written: taken.py is no folder"),
+        (["--output", "taken.py/run"], "error: --output taken.py/run cannot be written: .*taken.py is no folder"),
+    ],
+)
+def test_where_nothing_could_be_written_or_published_is_said_at_once(
+    script, options, expected, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("taken.py").touch()
+    with pytest.raises(SystemExit):
+        run_here(monkeypatch, ["--dataset", "none", "--base", "untrained", *options], script)
+    assert re.search(expected, capsys.readouterr().err)
+
+
+def test_a_hub_that_cannot_be_reached_takes_nothing_away(
+    launched, robot_run, recording, robot_file, tmp_path, monkeypatch, loopback_hub
+):
+    output = shutil.copytree(launched[0], tmp_path / "run")
+    words = arguments(
+        recording, robot_file, output, "--validation_clips", "1", "--steps", "3", "--push_to_hub", "user/late"
+    )
+    for path, own, folder in ((SCRIPT, words, output), (LORA_SCRIPT, [*robot_run[1], *words[-2:]], robot_run[0])):
+        expected = rf"saved in {folder}/pipeline, but could not be published as 'user/late': .*offline mode"
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(TrainingError, match=expected):
+            run_here(monkeypatch, own, path)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        assert run_here(monkeypatch, own, path) == 0, "the same command again"
+
+
+# ---------------------------------------------------------------- LoRA
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--alpha", "16"], "alpha: 4.0 then, 16.0 now"),
+        (["--rank", "2"], "alpha: 4.0 then, 2.0 now; rank: 4 then, 2 now"),
+        (["--rslora"], "rslora: False then, True now"),
+        (["--attention_only"], "attention_only: False then, True now"),
+    ],
+)
+def test_a_robot_is_not_trained_on_as_another_lora(robot_run, options, expected, monkeypatch):
+    output, words = robot_run
+    before = (output / "pipeline" / "manifest.json").read_bytes()
+    with pytest.raises(
+        TrainingError,
+        match=re.escape(
+            f"The LoRA is not that of the checkpoint, whose weights would act otherwise than they were trained ({expected})"
+        ),
+    ):
+        run_here(monkeypatch, [*words, *options], LORA_SCRIPT)
+    assert (output / "pipeline" / "manifest.json").read_bytes() == before
+
+
+def test_other_dropout_is_a_warning_and_the_alpha_that_was_meant_anyway_is_none(
+    robot_run, tmp_path, monkeypatch, caplog
+):
+    output = shutil.copytree(robot_run[0], tmp_path / "run")
+    words = [*robot_run[1], "--output", str(output)]
+    assert run_here(monkeypatch, [*words, "--alpha", "4"], LORA_SCRIPT) == 0
+    assert "until here it was" not in caplog.text
+    assert run_here(monkeypatch, [*words, "--lora_dropout", "0.5", "--steps", "3"], LORA_SCRIPT) == 0
+    assert "The run goes on with `lora_dropout` = 0.5; until here it was 0.0." in caplog.text
+
+
+def test_the_page_on_driving_makes_a_model_of_the_robot_that_imagines(robot_run, recording, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(
+        r"^```\n(.*merge_robot.*?)^```", DRIVE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    for told, own in (("user/x-wam", "embedded"), ("out/best", str(robot_run[0] / "pipeline"))):
+        assert told in code
+        code = code.replace(told, own)
+    exec(compile(code, "page", "exec"), {"__name__": "page"})
+    options = ["--model", "my-model", "--output", "dreams", "--windows", "1", "--steps", "2", "--action-steps", "1"]
+    assert imagine([str(recording), *options]) == 0
 
 
 # ---------------------------------------------------------------- accelerate's own files

@@ -1,11 +1,15 @@
 """A robot is trained on a frozen base by the trainer: only what belongs to it changes, and what is saved is what was trained."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from ecosystem_samples import act, make_pipeline
 from lora_run import new_pipeline, run
 from robot_adapter_samples import JOINT_ARM, drive
 
+from xwam.checkpoints.manifest import write_manifest
 from xwam.pipelines.model_card import ModelCard
 from xwam.robots.registry import get_robot
 from xwam.training.lora import (
@@ -152,6 +156,22 @@ class TestTraining:
         expected = dict(pipe.transformer.named_parameters())
         for name, parameter in again.transformer.named_parameters():
             assert torch.equal(parameter, expected[name]), name
+
+    def test_a_checkpoint_that_does_not_tell_its_lora_goes_on(self, trained, tmp_path):
+        _, _, result, _ = trained
+        facts = json.loads((result.checkpoint / "run.json").read_text())
+        assert facts["lora"] == {
+            "rank": 4, "alpha": 8.0, "rslora": True, "lora_dropout": 0.0, "attention_only": False,
+        }  # fmt: skip
+        older = tmp_path / "checkpoints" / result.checkpoint.name
+        shutil.copytree(result.checkpoint, older)
+        del facts["lora"]
+        (older / "run.json").write_text(json.dumps(facts))
+        write_manifest(older)
+        other = make_pipeline()
+        prepare_lora(other, JOINT_ARM, LoraSettings(rank=4, alpha=2))
+        again, reports = run(tmp_path, other, steps=12)
+        assert (again.step, reports) == (12, [])
 
     def test_a_loaded_robot_can_be_trained_further(self, trained, tmp_path):
         _, _, result, _ = trained

@@ -20,6 +20,7 @@ from xwam.training.ranks import is_sharded
 
 ATTENTION = r"(attn1|attn2)\.(to_q|to_k|to_v|to_out\.0)"
 FEED_FORWARD = r"ffn\.net\.(0\.proj|2)"
+LORA_DROPOUT = "lora_dropout"
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,33 @@ def trained_parameters(transformer: Any) -> TrainedParameters:
         elif not is_lora:
             counts["base"] += parameter.numel()
     return TrainedParameters(**counts, names=tuple(names))
+
+
+def lora_options(transformer: Any) -> dict[str, Any]:
+    """What the LoRA that is trained looks like, by the options of `train_xwam_lora.py`.
+
+    Its tensors alone do not say how strongly they act.
+
+    Args:
+        transformer (`XWAMTransformer3DModel`): Of a pipeline.
+
+    Returns:
+        `dict[str, Any]`: Empty where not exactly one LoRA is trained.
+    """
+    found = [
+        name.split(".lora_A.") for name, p in transformer.named_parameters() if p.requires_grad and ".lora_A." in name
+    ]
+    adapters = {adapter.removesuffix(".weight") for _, adapter in found}
+    if len(adapters) != 1:
+        return {}
+    config = transformer.peft_config[adapters.pop()]
+    return {
+        "rank": config.r,
+        "alpha": float(config.lora_alpha),
+        "rslora": config.use_rslora,
+        LORA_DROPOUT: float(config.lora_dropout),
+        "attention_only": not any(".ffn." in layer for layer, _ in found),
+    }
 
 
 def robot_export(card: ModelCard | None = None) -> Callable[[XWAMPipeline, Path], None]:

@@ -8,6 +8,7 @@ from typing import Any
 from xwam.errors import TrainingError
 from xwam.training.checkpoint_store import CheckpointStore, check_checkpoint
 from xwam.training.config import TrainConfig
+from xwam.training.lora import LORA_DROPOUT
 from xwam.training.state_files import RunFacts, read_facts
 
 # Fields of a configuration that change what is said, kept or how fast it goes, but not what is learnt.
@@ -63,7 +64,9 @@ def checkpoint_to_resume(resume: str | Path, store: CheckpointStore) -> Path | N
     return path
 
 
-def check_same_run(facts: RunFacts, config: TrainConfig, data: Mapping[str, Any], frozen: str) -> None:
+def check_same_run(
+    facts: RunFacts, config: TrainConfig, data: Mapping[str, Any], frozen: str, lora: Mapping[str, Any]
+) -> None:
     """Compare what a checkpoint was trained on with what it is to go on with; a changed configuration is only warned of.
 
     Args:
@@ -71,18 +74,19 @@ def check_same_run(facts: RunFacts, config: TrainConfig, data: Mapping[str, Any]
         config (`TrainConfig`): Of this run.
         data (`Mapping[str, Any]`): Of this run.
         frozen (`str`): Fingerprint of what is not trained.
+        lora (`Mapping[str, Any]`): Of this run: `xwam.training.lora.lora_options`.
 
     Raises:
-        TrainingError: If the data or the frozen weights are others, or all steps were done already.
+        TrainingError: If the data, the frozen weights or the shape of the LoRA are others, or all steps were done already.
     """
+    _check_same_lora(facts.lora, lora)
     if facts.frozen != frozen:
         raise TrainingError(
             "The checkpoint belongs to another base: the weights that are not trained differ, or other ones are trained."
         )
     if changed := _differences(facts.data, data):
-        told = "; ".join(f"{name}: {then!r} then, {now!r} now" for name, then, now in changed)
         raise TrainingError(
-            f"The data are not those of the checkpoint, so that the order of samples would be another ({told}). To train on with "
+            f"The data are not those of the checkpoint, so that the order of samples would be another ({_told(changed)}). To train on with "
             "other data, begin a new run from the exported pipeline."
         )
     if facts.step > config.steps:
@@ -107,6 +111,23 @@ def first_sample(facts: RunFacts, together: int) -> int:
             again, facts.samples, together,
         )  # fmt: skip
     return facts.samples - again
+
+
+def _check_same_lora(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if not then or not now:  # no LoRA, or a checkpoint that does not tell
+        return
+    changed = _differences(then, now)
+    if refused := [own for own in changed if own[0] != LORA_DROPOUT]:
+        raise TrainingError(
+            f"The LoRA is not that of the checkpoint, whose weights would act otherwise than they were trained ({_told(refused)}). Go "
+            "on with the checkpoint's values, or begin a new run in another output folder."
+        )
+    for name, before, after in changed:
+        logger.warning("The run goes on with `%s` = %r; until here it was %r.", name, after, before)
+
+
+def _told(changed: list[tuple[str, Any, Any]]) -> str:
+    return "; ".join(f"{name}: {then!r} then, {now!r} now" for name, then, now in changed)
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[tuple[str, Any, Any]]:

@@ -25,6 +25,7 @@ from xwam.training.full_state import (
     load_full_weights,
     whole_state,
 )
+from xwam.training.lora import lora_options
 from xwam.training.optimization import MovingAverage
 from xwam.training.random_state import random_state, seed_generators, set_random_state
 from xwam.training.ranks import gather_states, is_deepspeed, is_sharded, raise_together, sum_over_ranks
@@ -96,6 +97,7 @@ class RunFolder:
         self.folder, self.accelerator, self.config, self.pipeline = folder, accelerator, config, pipeline
         self.model, self.optimizer, self.average, self.frozen = model, optimizer, average, frozen
         self.data = json.loads(json.dumps(data, allow_nan=False))  # as it will be read from a checkpoint
+        self.lora = lora_options(pipeline.transformer)
         self.export_pipeline = export
         self.store = CheckpointStore(folder / CHECKPOINTS, config.keep_checkpoints)
 
@@ -151,7 +153,7 @@ class RunFolder:
 
     def _load(self, state: RunState) -> Progress:
         facts, accelerator, transformer = state.facts, self.accelerator, self._transformer
-        check_same_run(facts, self.config, self.data, self.frozen)
+        check_same_run(facts, self.config, self.data, self.frozen, self.lora)
         updates = facts.counters.get("average_updates", 0)
         if self.average is not None:
             if not updates and facts.step:
@@ -222,6 +224,7 @@ class RunFolder:
                 "average_updates": 0 if self.average is None else self.average.num_updates,
             },
             best=progress.best if math.isfinite(progress.best) else None,
+            lora=self.lora,
         )
         return RunState(
             facts=facts,

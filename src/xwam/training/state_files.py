@@ -43,6 +43,7 @@ class RunFacts:
         frozen (`str`): Fingerprint of what is not trained and therefore not here.
         counters (`dict[str, int]`): Skipped steps and samples, and how many skipped steps stand at the end in a row.
         best (`float`, *optional*): Lowest validation loss so far.
+        lora (`dict[str, Any]`): `lora_options` of what is trained; empty without LoRA, and in checkpoints that do not tell.
     """
 
     step: int
@@ -53,6 +54,7 @@ class RunFacts:
     frozen: str = ""
     counters: dict[str, int] = field(default_factory=dict)
     best: float | None = None
+    lora: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
