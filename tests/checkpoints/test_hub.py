@@ -130,6 +130,21 @@ def test_offline_with_nothing_cached_is_said_within_two_seconds(loopback_hub: Lo
         assert time.perf_counter() - start < 2.0
 
 
+def test_the_advice_is_about_what_keeps_the_hub_away(loopback_hub: LoopbackHub, cache, monkeypatch):
+    with pytest.raises(CheckpointError, match=r"`local_files_only` is True.* Pass `local_files_only=False`"):
+        fetch_snapshot(REPOSITORY, cache_dir=cache, local_files_only=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match=r"HF_HUB_OFFLINE is set.* Unset HF_HUB_OFFLINE") as error:
+        fetch_snapshot(REPOSITORY, cache_dir=cache)
+    assert "local_files_only" not in str(error.value)
+
+
+def test_a_name_that_cannot_be_on_the_hub_is_not_asked_for(loopback_hub: LoopbackHub, cache):
+    with pytest.raises(CheckpointError, match=r"There is no folder \./nope"):
+        fetch_snapshot("./nope", cache_dir=cache)
+    assert loopback_hub.requests == []
+
+
 def test_offline_with_everything_cached_loads(loopback_hub: LoopbackHub, source, cache):
     loopback_hub.commit_folder(REPOSITORY, source)
     online = fetch_snapshot(REPOSITORY, cache_dir=cache)
@@ -227,6 +242,15 @@ def test_files_that_the_publisher_forgot_are_named(loopback_hub: LoopbackHub, so
     loopback_hub.commit_folder(REPOSITORY, source)
     with pytest.raises(CorruptFileError, match=r"lacks files of its manifest; 1: tokenizer/spiece\.model"):
         fetch_snapshot(REPOSITORY, cache_dir=cache)
+
+
+def test_files_that_a_component_needs_are_missed_without_a_manifest_too(loopback_hub: LoopbackHub, source, cache):
+    for name in ("manifest.json", "tokenizer/spiece.model", "tokenizer/tokenizer.json"):
+        (source / name).unlink()
+    loopback_hub.commit_folder(REPOSITORY, source)
+    with pytest.raises(CorruptFileError, match=r"tokenizer lacks its tokenizer\.json or spiece\.model"):
+        fetch_snapshot(REPOSITORY, cache_dir=cache)
+    fetch_snapshot(REPOSITORY, cache_dir=cache, passed=["tokenizer"])
 
 
 def test_a_file_that_differs_from_the_manifest_of_its_publisher_is_named(loopback_hub: LoopbackHub, source, cache):

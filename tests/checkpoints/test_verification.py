@@ -1,6 +1,7 @@
 """A2, and damage to the structure of a folder: refused before anything is imported or built."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,7 +86,8 @@ def test_no_way_to_bring_code_is_open(tmp_path):
 
 
 def test_the_family_fails_without_the_list_of_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(verification, "_check_model_index", lambda folder, passed: None)
+    monkeypatch.setattr(verification, "_check_model_index", lambda folder: None)
+    monkeypatch.setattr(verification, "check_components", lambda folder, **_: None)
     assert {"module instead of a library", "name of a community pipeline"} <= set(_executed(tmp_path))
 
 
@@ -134,6 +136,47 @@ STRUCTURE_CASES: dict[str, tuple[Callable[[Path], object], type[CheckpointError]
         "`text_encoder`",
     ),
 }
+
+
+NEEDED_FILES = [
+    "transformer/config.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json",
+    "robot_processor/robot_processor_config.json", INDEX,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEEDED_FILES)
+def test_a_file_that_a_component_needs_is_missed_by_name(name, tmp_path):
+    folder = make_pipeline_folder(tmp_path / "model")
+    (folder / name).unlink()
+    component, file = name.split("/")
+    with pytest.raises(CorruptFileError, match=rf"{component} lacks its .*{re.escape(file)}"):
+        verify_folder(folder)
+    verify_folder(folder, passed=[component])
+    _change(folder, "model_index.json", **{component: [None, None]})
+    verify_folder(folder)
+
+
+def test_a_tokenizer_needs_one_vocabulary_that_its_class_reads(tmp_path):
+    folder = make_pipeline_folder(tmp_path / "model")
+    (folder / "tokenizer/tokenizer.json").unlink()
+    verify_folder(folder)  # there is spiece.model
+    _change(folder, "model_index.json", tokenizer=["transformers", "PreTrainedTokenizerFast"])
+    with pytest.raises(CorruptFileError, match=r"tokenizer lacks its tokenizer\.json\."):
+        verify_folder(folder)
+    (folder / "tokenizer/spiece.model").unlink()
+    _change(folder, "model_index.json", tokenizer=["transformers", "T5Tokenizer"])
+    with pytest.raises(CorruptFileError, match=r"tokenizer lacks its tokenizer\.json or spiece\.model\."):
+        verify_folder(folder)
+
+
+def test_weights_of_a_variant_need_the_variant(tmp_path):
+    folder = make_pipeline_folder(tmp_path / "model")
+    weights = folder / "vae/diffusion_pytorch_model.safetensors"
+    weights.rename(folder / "vae/diffusion_pytorch_model.bf16.safetensors")
+    verify_folder(folder, variant="bf16")  # the transformer has none of that variant, which diffusers allows
+    for variant in (None, "fp16"):
+        with pytest.raises(CorruptFileError, match=r"It holds diffusion_pytorch_model\.bf16\.safetensors.*`variant`"):
+            verify_folder(folder, variant=variant)
 
 
 @pytest.mark.parametrize("label", STRUCTURE_CASES)

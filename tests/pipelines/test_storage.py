@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from tiny import make_observation, make_pipeline, seeded
 
 from xwam.checkpoints.manifest import write_manifest
+from xwam.checkpoints.retrying import http
+from xwam.checkpoints.verification import verify_folder
 from xwam.errors import (
     CheckpointConfigError,
     CheckpointError,
@@ -21,6 +23,7 @@ from xwam.errors import (
     CorruptFileError,
     UnsafeFileError,
 )
+from xwam.evaluation.policy_choice import PolicyChoice
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.model_card import ModelCard
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
@@ -187,7 +190,19 @@ FOLDER_FAULTS = {
         lambda f: _rewrite(f / "model_index.json", lambda c: c.update(_class_name="EvilPipeline")), UnsafeFileError, "Evil",
     ),
     "no transformer folder": (lambda f: shutil.rmtree(f / "transformer"), CheckpointError, "transformer"),
-    "no weights": (lambda f: (f / WEIGHTS).unlink(), (CheckpointError, OSError), "safetensors|transformer"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), CorruptFileError, "transformer lacks its diffusion_pytorch_model.safetensors"),
+    "weights of a variant alone": (
+        lambda f: (f / WEIGHTS).rename((f / WEIGHTS).with_suffix(".bf16.safetensors")), CorruptFileError, "loaded with `variant`",
+    ),
+    "no weights of the text encoder": (
+        lambda f: (f / "text_encoder/model.safetensors").unlink(), CorruptFileError, r"text_encoder lacks its model\.safetensors",
+    ),
+    "no configuration": (lambda f: (f / "vae/config.json").unlink(), CorruptFileError, r"vae lacks its config\.json"),
+    "no schedule": (
+        lambda f: (f / "scheduler/scheduler_config.json").unlink(), CorruptFileError, r"lacks its scheduler_config\.json",
+    ),
+    "no robot": (lambda f: (f / SPEC).unlink(), CorruptFileError, r"lacks its robot_processor_config\.json"),
+    "no vocabulary": (lambda f: (f / "tokenizer/tokenizer.json").unlink(), CorruptFileError, r"lacks its tokenizer\.json"),
     "a pickle beside the weights": (lambda f: (f / "transformer/pytorch_model.bin").write_bytes(b"\x80\x04."), UnsafeFileError, ".bin"),
     "code beside the weights": (lambda f: (f / "transformer/model.py").write_text("x = 1"), UnsafeFileError, "model.py"),
     "cut weights": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-7]), CorruptFileError, "diffusion_pytorch_model"),
@@ -294,6 +309,107 @@ def test_pickles_are_not_written(pipe, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"card": {"title": "x"}}, TypeError, "`card` must be a `ModelCard`, but is a dict"),
+        ({"card": "hello"}, TypeError, "`card` must be a `ModelCard`, but is a str"),
+        ({"max_shard_size": "abc"}, ValueError, "`max_shard_size` must be .* but is 'abc'"),
+        ({"max_shard_size": 0}, ValueError, "`max_shard_size` must be .* but is 0"),
+        ({"variant": "../bf16"}, ValueError, r"`variant` must be .* but is '\.\./bf16'"),
+        ({"push_to_hub": True, "repo_id": "a/b/c"}, ValueError, "a/b/c"),
+    ],
+)
+def test_what_cannot_be_saved_leaves_no_trace(pipe, tmp_path, wrong, error, message):
+    with pytest.raises(error, match=message):
+        pipe.save_pretrained(tmp_path / "new", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_hub_is_not_asked_for_what_cannot_be_saved(pipe, loopback_hub):
+    for wrong, error in (({"card": "hello"}, TypeError), ({"max_shard_size": "abc"}, ValueError)):
+        with pytest.raises(error):
+            pipe.push_to_hub("robots/tiny-xwam", **wrong)
+    assert not loopback_hub.requests
+
+
+def test_a_file_is_no_place_for_a_pipeline(pipe, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"`save_directory` must be a folder or not be there, but .* is a file"):
+        pipe.save_pretrained(tmp_path / "file")
+
+
+def test_without_a_network_the_folder_is_written_before_publishing_fails(pipe, loopback_hub, tmp_path):
+    with loopback_hub.offline(), pytest.raises(http.ConnectError):
+        pipe.save_pretrained(tmp_path / "local", push_to_hub=True, repo_id="robots/tiny-xwam")
+    np.testing.assert_array_equal(answer(XWAMPolicyPipeline.from_pretrained(tmp_path / "local")), answer(pipe))
+
+
+# ---------------------------------------------------------------- saving over an earlier save
+
+
+def _names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(("first", "second"), [("1MB", None), (None, "1MB"), ("1MB", "2MB")])
+def test_a_second_save_replaces_the_first(pipe, tmp_path, first, second):
+    sizes = [{} if size is None else {"max_shard_size": size} for size in (first, second)]
+    pipe.save_pretrained(tmp_path / "twice", **sizes[0])
+    pipe.save_pretrained(tmp_path / "twice", **sizes[1])
+    pipe.save_pretrained(tmp_path / "once", **sizes[1])
+    assert _names(tmp_path / "twice") == _names(tmp_path / "once")
+    np.testing.assert_array_equal(answer(XWAMPolicyPipeline.from_pretrained(tmp_path / "twice")), answer(pipe))
+
+
+def test_a_component_that_is_gone_leaves_nothing_behind(pipe, folder):
+    pipe.save_pretrained(folder, variant="bf16")
+    XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None).save_pretrained(folder)
+    assert not (folder / "text_encoder").exists()
+    assert not (folder / "tokenizer").exists()
+    assert XWAMPolicyPipeline.from_pretrained(folder).text_encoder is None
+
+
+def test_files_of_others_and_of_other_variants_stay(pipe, folder):
+    kept = (
+        "notes.json",
+        "pytorch_lora_weights.safetensors",
+        "vae/notes.txt",
+        "text_encoder/notes.txt",
+        "assets/list.json",
+    )
+    for name in kept:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "scheduler/scheduler_config.json", folder / name)
+    shutil.copy(folder / WEIGHTS, folder / "pytorch_lora_weights.safetensors")
+    before = {name: (folder / name).read_bytes() for name in (*kept, WEIGHTS, "README.md")}
+    deaf = XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None)
+    deaf.save_pretrained(folder, variant="bf16", max_shard_size="1MB")
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert {path.name for path in (folder / "text_encoder").iterdir()} == {"notes.txt"}
+    for variant in (None, "bf16"):
+        loaded = XWAMPolicyPipeline.from_pretrained(
+            folder, variant=variant, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer
+        )
+        np.testing.assert_array_equal(answer(loaded), answer(pipe))
+
+
+@pytest.mark.parametrize(
+    "step", ["xwam.pipelines.storage.render_model_card", "xwam.checkpoints.saved_files.write_manifest"]
+)
+def test_a_save_that_fails_leaves_the_folder_as_it_was(pipe, folder, monkeypatch, step):
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(step, fail)
+    for target in (folder, folder.parent / "new"):
+        with pytest.raises(OSError, match="No space"):
+            pipe.save_pretrained(target, card=ModelCard(title="Another"), max_shard_size="1MB")
+    assert {path: path.read_bytes() for path in folder.parent.rglob("*") if path.is_file()} == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 PART_FAULTS = {
     "another scheduler": (
         lambda p: {"scheduler": UniPCMultistepScheduler()},
@@ -310,6 +426,44 @@ def test_a_wrong_part_is_named_when_the_pipeline_is_put_together(pipe, fault):
     change, error, message = PART_FAULTS[fault]
     with pytest.raises(error, match=message):
         XWAMPolicyPipeline.from_pipe(pipe, **change(pipe))
+
+
+def test_a_vocabulary_of_sentencepiece_is_one(folder):
+    (folder / "tokenizer/tokenizer.json").rename(folder / "tokenizer/spiece.model")
+    (folder / "manifest.json").unlink()
+    verify_folder(folder)
+
+
+def test_the_adapter_of_a_robot_says_that_it_is_one(folder, tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    shutil.copy(folder / WEIGHTS, adapter / "pytorch_lora_weights.safetensors")
+    loads = (XWAMPolicyPipeline.from_pretrained, lambda name: PolicyChoice(str(name)).check(("mujoco/lift_cube",)))
+    for load in loads:
+        with pytest.raises(
+            CheckpointError, match=r"a robot's adapter.*`load_robot`.*`merge_robot` and `save_pretrained`"
+        ):
+            load(adapter)
+
+
+def test_the_adapter_of_a_robot_on_the_hub_says_that_it_is_one(folder, loopback_hub, tmp_path):
+    loopback_hub.commit("robots/adapter", {"pytorch_lora_weights.safetensors": (folder / WEIGHTS).read_bytes()})
+    with pytest.raises(CheckpointError, match="a robot's adapter"):
+        XWAMPolicyPipeline.from_pretrained("robots/adapter", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["./nope", "/nope/x"])
+def test_a_folder_that_is_not_there_is_named(pipe, name):
+    for load in (XWAMPolicyPipeline.from_pretrained, XWAMTransformer3DModel.from_pretrained, pipe.load_robot):
+        with pytest.raises(CheckpointError, match=f"^There is no folder {name}\\.$"):
+            load(name)
+
+
+def test_one_component_of_a_repository_is_loaded_beside_the_others_that_were_brought(pipe, loopback_hub, tmp_path):
+    pipe.push_to_hub("robots/tiny-xwam", variant="bf16")
+    source = {"pretrained_model_name_or_path": "robots/tiny-xwam", "cache_dir": tmp_path, "variant": "bf16"}
+    XWAMPolicyPipeline.from_pretrained(**source, vae=pipe.vae)
+    XWAMTransformer3DModel.from_pretrained(**source, subfolder="transformer")
 
 
 def test_a_missing_repository_is_named(loopback_hub, tmp_path):

@@ -22,8 +22,9 @@ from huggingface_hub.file_download import repo_folder_name
 from xwam.checkpoints.manifest import sha256_of_files, verify_manifest
 from xwam.checkpoints.paths import contained_path
 from xwam.checkpoints.retrying import http, retry
+from xwam.checkpoints.sources import check_hub_id
 from xwam.checkpoints.unsafe_files import CONVERT_HINT, kind_by_name
-from xwam.checkpoints.verification import check_structure
+from xwam.checkpoints.verification import MODEL_INDEX_NAME, check_components, check_structure
 from xwam.errors import CheckpointError, CorruptFileError, UnsafeFileError
 
 ANSWER_TIMEOUT = 10.0  # seconds for the Hub to answer a question
@@ -60,6 +61,7 @@ def fetch_snapshot(
     cache_dir: Path | str | None = None,
     passed: Collection[str] = (),
     hashes: bool = True,
+    variant: str | None = None,
 ) -> Path:
     """Download a checkpoint into the Hugging Face cache and verify it as `verify_folder` does.
 
@@ -76,6 +78,7 @@ def fetch_snapshot(
         passed (`Collection[str]`): Components that the caller brings; their folders are not downloaded.
         hashes (`bool`, *optional*, defaults to `True`): Read every file and compare its hash; else only sizes and
             structure, which saves seconds per 10 GB when the cache is trusted.
+        variant (`str`, *optional*): Weights that will be loaded, as for `verify_folder`.
 
     Returns:
         `Path`: The snapshot folder, verified.
@@ -83,8 +86,9 @@ def fetch_snapshot(
     Raises:
         UnsafeFileError: If the repository holds code, or pickles where safetensors should be; nothing is downloaded then.
         CorruptFileError: If a file still differs from its hash after a second download; it is not left in the cache.
-        CheckpointError: If the Hub cannot be reached and the cache lacks files, or it keeps failing.
+        CheckpointError: If the name cannot be one on the Hub, or the Hub cannot be reached and the cache lacks files.
     """
+    check_hub_id(repo_id)
     storage = Path(cache_dir or constants.HF_HUB_CACHE).expanduser() / repo_folder_name(
         repo_id=repo_id, repo_type="model"
     )
@@ -107,8 +111,12 @@ def fetch_snapshot(
             )
         )
 
-    folder, digests = _download_intact(download, names if hashes else [], listing, repo_id, online)
-    check_structure(folder, passed=passed)
+    folder, digests = _download_intact(
+        download, names if hashes else [], listing, repo_id, online=online, local_files_only=local_files_only
+    )
+    check_structure(folder)
+    if MODEL_INDEX_NAME in names:
+        check_components(folder, passed=passed, variant=variant)
     verify_manifest(
         folder,
         hashes=hashes,
@@ -121,14 +129,23 @@ def fetch_snapshot(
 
 
 def _download_intact(
-    download: Callable[[], Path], names: Collection[str], listing: Listing, repo_id: str, online: bool
+    download: Callable[[], Path],
+    names: Collection[str],
+    listing: Listing,
+    repo_id: str,
+    *,
+    online: bool,
+    local_files_only: bool,
 ) -> tuple[Path, dict[str, str]]:
     """The snapshot folder and the hashes its files were found to have; damaged files are downloaded once more."""
     damaged: list[str] = []
     for _ in range(2 if online else 1):
         if damaged:
             logger.warning("%s: %s differ from their hashes; downloading them again.", repo_id, damaged)
-        folder = retry(download, f"downloading {repo_id!r}") if online else _from_cache(download, repo_id)
+        if online:
+            folder = retry(download, f"downloading {repo_id!r}")
+        else:
+            folder = _from_cache(download, repo_id, local_files_only)
         expected = _expected_digests(folder, names, listing)
         damaged = _discard_damaged(folder, expected)
         if not damaged:
@@ -161,7 +178,7 @@ def _ask_hub(repo_id: str, revision: str | None, token: str | bool | None) -> Li
         return None
 
 
-def _ask_cache(repo_id: str, revision: str | None, storage: Path, on_request: bool) -> Listing:
+def _ask_cache(repo_id: str, revision: str | None, storage: Path, local_files_only: bool) -> Listing:
     """The commit that a revision stood for, and its files, as they were seen last."""
     commit = revision or constants.DEFAULT_REVISION
     if not re.fullmatch("[0-9a-f]{40}", commit):
@@ -169,7 +186,8 @@ def _ask_cache(repo_id: str, revision: str | None, storage: Path, on_request: bo
         commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
     snapshot = storage / "snapshots" / commit
     if not commit or not snapshot.is_dir():
-        raise CheckpointError(_offline_message(repo_id, f"the cache has no {revision or 'main'!r} of it", on_request))
+        why = f"the cache has no {revision or 'main'!r} of it"
+        raise CheckpointError(_offline_message(repo_id, why, local_files_only))
     try:
         tree = get_cached_repo_tree(repo_id, revision=commit, cache_dir=storage.parent)
         return Listing(commit, {file.path: None for file in tree})
@@ -244,19 +262,23 @@ def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _from_cache(download: Callable[[], Path], repo_id: str) -> Path:
+def _from_cache(download: Callable[[], Path], repo_id: str, local_files_only: bool) -> Path:
     try:
         return download()
     except LocalEntryNotFoundError as error:
-        raise CheckpointError(_offline_message(repo_id, "the cache holds only a part of it", True)) from error
+        raise CheckpointError(
+            _offline_message(repo_id, "the cache holds only a part of it", local_files_only)
+        ) from error
 
 
-def _offline_message(repo_id: str, why: str, on_request: bool) -> str:
-    reason = "asking it was switched off" if on_request else "it cannot be reached or keeps failing"
-    return (
-        f"{repo_id!r} cannot be loaded from the Hub ({reason}) and {why}. Connect to the network and load it once, pass "
-        f"`local_files_only=False`, or give the path of a local folder."
-    )
+def _offline_message(repo_id: str, why: str, local_files_only: bool) -> str:
+    if local_files_only:
+        reason, advice = "`local_files_only` is True", "Pass `local_files_only=False`"
+    elif constants.is_offline_mode():
+        reason, advice = "HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE"
+    else:
+        reason, advice = "it cannot be reached or keeps failing", "Connect to the network and load it once"
+    return f"{repo_id!r} cannot be loaded from the Hub ({reason}) and {why}. {advice}, or give the path of a local folder."
 
 
 def _remember(storage: Path, revision: str, commit: str) -> None:

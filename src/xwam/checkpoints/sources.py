@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from xwam.checkpoints.verification import MODEL_INDEX_NAME
 from xwam.errors import CheckpointError
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parents[1] / "assets" / EMBEDDED
+ADAPTER_WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
 
 
 def local_folder(source: str | os.PathLike) -> Path | None:
@@ -21,8 +25,50 @@ def local_folder(source: str | os.PathLike) -> Path | None:
         source (`str` or `os.PathLike`): What somebody typed.
 
     Raises:
-        CheckpointError: If the trained pipeline is meant and this installation lacks it.
+        CheckpointError: If the trained pipeline is meant and this installation lacks it, or the folder is that of an adapter.
     """
+    folder = _named_folder(source)
+    if folder is not None:
+        _refuse_adapter(folder)
+    return folder
+
+
+def check_is_pipeline(folder: Path) -> None:
+    """Refuse a folder that is not that of a pipeline.
+
+    Args:
+        folder (`Path`): The folder.
+
+    Raises:
+        CheckpointError: If it has no index of components.
+    """
+    _refuse_adapter(folder)
+    if not (folder / MODEL_INDEX_NAME).is_file():
+        raise CheckpointError(f"{folder} is no pipeline folder: it holds no {MODEL_INDEX_NAME}.")
+
+
+def check_hub_id(source: str) -> None:
+    """Refuse a name that is no folder here and cannot be one on the Hub, in words for somebody who meant a path.
+
+    Args:
+        source (`str`): What somebody typed.
+
+    Raises:
+        CheckpointError: If it is a file, looks like a path, or is no valid id.
+    """
+    if Path(source).is_file():
+        raise CheckpointError(f"{source} is a file, but a pipeline is a folder, and so is a robot.")
+    if source.startswith((".", "~", "/")) or source.count("/") > 1 or "\\" in source:
+        raise CheckpointError(f"There is no folder {source}.")
+    try:
+        validate_repo_id(source)
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"{source!r} is neither a folder here nor a valid id on the Hub, which is written 'user/model'."
+        ) from error
+
+
+def _named_folder(source: str | os.PathLike) -> Path | None:
     if isinstance(source, str) and source == EMBEDDED:
         if not (EMBEDDED_FOLDER / MODEL_INDEX_NAME).is_file():
             raise CheckpointError(
@@ -33,6 +79,17 @@ def local_folder(source: str | os.PathLike) -> Path | None:
         return EMBEDDED_FOLDER
     folder = Path(source)
     return folder if folder.is_dir() else None
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """A folder may hold an adapter beside a pipeline or a model, but not instead of one."""
+    if (folder / ADAPTER_WEIGHTS_NAME).is_file() and not any(
+        (folder / name).is_file() for name in (MODEL_INDEX_NAME, "config.json")
+    ):
+        raise CheckpointError(
+            f"{folder} is no pipeline folder but a robot's adapter, as its {ADAPTER_WEIGHTS_NAME} says: load it onto its base with "
+            "`load_robot`; `merge_robot` and `save_pretrained` then make a pipeline folder of its own."
+        )
 
 
 class NamedConfigMixin:
@@ -50,5 +107,5 @@ class NamedConfigMixin:
         Raises:
             CheckpointError: If `"embedded"` is asked for and this installation lacks the packaged weights.
         """
-        source = local_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
+        source = _named_folder(pretrained_model_name_or_path) or pretrained_model_name_or_path
         return super().load_config(source, *args, **kwargs)  # type: ignore[misc]

@@ -12,7 +12,7 @@ from xwam.checkpoints.manifest import MANIFEST_NAME, verify_manifest
 from xwam.checkpoints.paths import contained_path, list_files
 from xwam.checkpoints.safetensors_check import check_safetensors
 from xwam.checkpoints.unsafe_files import refuse_content, refuse_name
-from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError, UnsafeFileError
+from xwam.errors import CheckpointConfigError, CorruptFileError, UnsafeFileError
 
 MODEL_INDEX_NAME = "model_index.json"
 
@@ -26,6 +26,26 @@ ALLOWED_CLASSES: Mapping[str, frozenset[str]] = {
 }
 ALLOWED_PIPELINES = frozenset({"XWAMPolicyPipeline", "XWAM4DPipeline", "WanPipeline", "WanImageToVideoPipeline"})
 
+# What a component cannot be loaded without: its configuration and one of these files.
+_WEIGHTS_STEM: Mapping[str, str] = {
+    "XWAMTransformer3DModel": "diffusion_pytorch_model",
+    "WanTransformer3DModel": "diffusion_pytorch_model",
+    "AutoencoderKLWan": "diffusion_pytorch_model",
+    "UMT5EncoderModel": "model",
+}
+_CONFIG_NAME: Mapping[str, str] = {
+    "XWAMScheduler": "scheduler_config.json",
+    "UniPCMultistepScheduler": "scheduler_config.json",
+    "RobotProcessor": "robot_processor_config.json",
+}
+# Without a vocabulary, transformers makes a tokenizer of four tokens.
+_VOCABULARY_OF_TOKENIZER: Mapping[str, tuple[str, ...]] = {
+    "T5Tokenizer": ("tokenizer.json", "spiece.model"),
+    "T5TokenizerFast": ("tokenizer.json", "spiece.model"),
+    "PreTrainedTokenizerFast": ("tokenizer.json",),
+    "TokenizersBackend": ("tokenizer.json",),
+}
+
 _MAX_INDEX_BYTES = 16 << 20
 _MAX_VOCABULARY_BYTES = 64 << 20
 _VOCABULARIES = frozenset({"tokenizer.json", "vocab.json"})  # data for the tokenizers library, which parses it itself
@@ -33,17 +53,21 @@ _VOCABULARIES = frozenset({"tokenizer.json", "vocab.json"})  # data for the toke
 logger = logging.getLogger(__name__)
 
 
-def verify_folder(folder: Path | str, *, hashes: bool = True, passed: Collection[str] = ()) -> None:
+def verify_folder(
+    folder: Path | str, *, hashes: bool = True, passed: Collection[str] = (), variant: str | None = None
+) -> None:
     """Check a pipeline folder on disk completely, without importing or building anything.
 
     Refused are pickles, archives, code and links that leave the folder; a `model_index.json` that names other classes
-    than this library uses; malformed safetensors files and indices; impossible configurations; files that differ from
-    `manifest.json`. Where there is no manifest, one warning per process says that damage inside tensors is not found.
+    than this library uses; components without a file that they need; malformed safetensors files and indices; impossible
+    configurations; files that differ from `manifest.json`. Where there is no manifest, one warning per process says that
+    damage inside tensors is not found.
 
     Args:
         folder (`Path | str`): Folder with `model_index.json`.
         hashes (`bool`, *optional*, defaults to `True`): Compare the hash of every file in the manifest, else its size.
         passed (`Collection[str]`): Components that the caller brings; their folders may be absent.
+        variant (`str`, *optional*): Weights that will be loaded; components without any of that variant need the plain ones.
 
     Raises:
         UnsafeFileError: If something could run code or leads out of the folder.
@@ -51,7 +75,8 @@ def verify_folder(folder: Path | str, *, hashes: bool = True, passed: Collection
         CheckpointConfigError: If a configuration cannot be that of a model.
     """
     folder = Path(folder)
-    check_structure(folder, passed=passed)
+    check_structure(folder)
+    check_components(folder, passed=passed, variant=variant)
     if not verify_manifest(folder, hashes=hashes, may_be_absent=lambda name: name.partition("/")[0] in passed):
         _warn_unverified_once()
 
@@ -96,8 +121,8 @@ def check_adapter_file(path: Path | str) -> None:
     _check_weights(path)
 
 
-def check_structure(folder: Path, *, passed: Collection[str] = ()) -> None:
-    """Everything `verify_folder` checks but the manifest."""
+def check_structure(folder: Path) -> None:
+    """Everything `verify_folder` checks of the files that are there, but the manifest."""
     names = list_files(folder)
     for name in names:
         refuse_name(name, folder)
@@ -106,7 +131,27 @@ def check_structure(folder: Path, *, passed: Collection[str] = ()) -> None:
     for name in (name for name in names if ".safetensors.index." in name):
         _check_index(folder / name)
     if MODEL_INDEX_NAME in names:
-        _check_model_index(folder, passed)
+        _check_model_index(folder)
+
+
+def check_components(folder: Path, *, passed: Collection[str] = (), variant: str | None = None) -> None:
+    """Check that every component of a pipeline folder, whose structure was checked, has the files that it is loaded from.
+
+    Args:
+        folder (`Path`): Folder with `model_index.json`.
+        passed (`Collection[str]`): Components that the caller brings.
+        variant (`str`, *optional*): Weights that will be loaded, as for `verify_folder`.
+
+    Raises:
+        CorruptFileError: If one is missing.
+    """
+    path = folder / MODEL_INDEX_NAME
+    for name, entry in read_json(path).items():
+        if not isinstance(entry, list) or name.startswith("_") or entry[0] is None or name in passed:
+            continue
+        if not contained_path(folder, name).is_dir():
+            raise CorruptFileError(f"{path} names the component `{name}`, but {folder / name} is missing.")
+        _check_component_files(folder / name, entry[1], variant)
 
 
 def _check_file(path: Path, name: str) -> None:
@@ -171,7 +216,7 @@ def _check_shard(index: Path, shard: str) -> None:
         raise CorruptFileError(f"{index} names the shard {shard!r}, which is missing.")
 
 
-def _check_model_index(folder: Path, passed: Collection[str]) -> None:
+def _check_model_index(folder: Path) -> None:
     path = folder / MODEL_INDEX_NAME
     config = read_json(path)
     check_config({key: value for key, value in config.items() if not isinstance(value, list)}, where=path)
@@ -183,8 +228,6 @@ def _check_model_index(folder: Path, passed: Collection[str]) -> None:
     for name, entry in config.items():
         if isinstance(entry, list) and not name.startswith("_"):
             _check_component_entry(path, name, entry)
-            if entry[0] is not None and name not in passed and not contained_path(folder, name).is_dir():
-                raise CheckpointError(f"{path} names the component `{name}`, but {folder / name} is missing.")
 
 
 def _check_component_entry(path: Path, name: str, entry: list[Any]) -> None:
@@ -194,6 +237,29 @@ def _check_component_entry(path: Path, name: str, entry: list[Any]) -> None:
     if class_name not in ALLOWED_CLASSES.get(library, ()):
         allowed = {known: sorted(classes) for known, classes in ALLOWED_CLASSES.items()}
         raise UnsafeFileError(f"{path}: component `{name}` is {entry!r}; only these classes are loaded: {allowed}.")
+
+
+def _check_component_files(folder: Path, class_name: str, variant: str | None) -> None:
+    """What the class reads is there; diffusers and transformers would say so in other words, or make do with nothing."""
+    if class_name in _VOCABULARY_OF_TOKENIZER:
+        needed = [_VOCABULARY_OF_TOKENIZER[class_name]]
+    else:
+        needed = [(_CONFIG_NAME.get(class_name, "config.json"),)]
+    if class_name in _WEIGHTS_STEM:
+        needed.append(_weight_names(_WEIGHTS_STEM[class_name], variant))
+    for names in needed:
+        if not any((folder / name).is_file() for name in names):
+            others = sorted(path.name for path in folder.glob("*.safetensors")) if len(names) > 1 else []
+            hint = f" It holds {others[0]}: weights of a variant are loaded with `variant`." if others else ""
+            raise CorruptFileError(f"{folder} lacks its {' or '.join(names)}.{hint}")
+
+
+def _weight_names(stem: str, variant: str | None) -> tuple[str, ...]:
+    """Names under which weights may begin: one file, or the index of shards; those of the variant come first."""
+    infixes = [f".{variant}", ""] if variant else [""]
+    return tuple(
+        name for infix in infixes for name in (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
+    )
 
 
 @functools.cache

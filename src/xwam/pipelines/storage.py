@@ -1,25 +1,28 @@
 """Loading, saving and publishing of a whole pipeline."""
 
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import HfApi
+from huggingface_hub.utils import validate_repo_id
 
 from xwam.checkpoints.hub import fetch_snapshot
-from xwam.checkpoints.manifest import write_manifest
 from xwam.checkpoints.origins import forget_origins
-from xwam.checkpoints.sources import local_folder
+from xwam.checkpoints.saved_files import files_of_component, replacing_files
+from xwam.checkpoints.sources import check_is_pipeline, local_folder
 from xwam.checkpoints.verification import MODEL_INDEX_NAME, verify_folder
-from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
 from xwam.models.model_loading import folder_is_verified
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.model_card import ModelCard, render_model_card
 
 MODEL_CARD_NAME = "README.md"
+_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*[KMGT]B\s*", re.IGNORECASE)  # as huggingface_hub reads it
 # What diffusers keeps of model offloading with the pipeline, not with its models.
 _OFFLOADING = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
@@ -82,14 +85,14 @@ class PipelineStorage(DiffusionPipeline):
         passed = [name for name in cls._component_names() if name in kwargs]
         folder = local_folder(pretrained_model_name_or_path)
         if folder is not None:
-            if not (folder / MODEL_INDEX_NAME).is_file():
-                raise CheckpointError(f"{folder} is no pipeline folder: it holds no {MODEL_INDEX_NAME}.")
-            verify_folder(folder, hashes=verify_hashes, passed=passed)
+            check_is_pipeline(folder)
+            verify_folder(folder, hashes=verify_hashes, passed=passed, variant=kwargs.get("variant"))
         else:
             folder = fetch_snapshot(
                 str(pretrained_model_name_or_path), revision=revision, token=token, cache_dir=cache_dir,
-                local_files_only=local_files_only, passed=passed, hashes=verify_hashes,
+                local_files_only=local_files_only, passed=passed, hashes=verify_hashes, variant=kwargs.get("variant"),
             )  # fmt: skip
+            check_is_pipeline(folder)
         if isinstance(dtype, torch.dtype):
             dtype = {"default": dtype, "vae": torch.float32}
         with folder_is_verified(folder):
@@ -119,29 +122,41 @@ class PipelineStorage(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, *, card: ModelCard | None = None, **kwargs: Any) -> None:
         """Write the pipeline, a model card and a manifest of all files into a folder.
 
+        What an earlier save wrote there is replaced, but for weights of another `variant`; other files stay. Everything is
+        written beside the folder first: if that fails, the folder is as before.
+
         Args:
             save_directory (`str` or `Path`): Folder; made where it does not exist.
             card (`ModelCard`, *optional*): What only you know: training data, licence, measurements. A card that is already
                 in the folder is kept when this is not given.
             kwargs: `variant`, `max_shard_size`, and `push_to_hub=True` with `repo_id` (the folder's name where
-                it is not given), `token`, `private`, `create_pr`.
+                it is not given), `token`, `private`, `create_pr`. The folder is written first, then published.
 
         Raises:
-            ValueError: If the weights would be written in a form that cannot be loaded again, such as unfused LoRA adapters or
-                pickles; nothing is written then.
+            TypeError: If `card` is no `ModelCard`; nothing is written then.
+            ValueError: If an argument is impossible, or the weights would be written in a form that cannot be loaded again, such
+                as unfused LoRA adapters or pickles; nothing is written then.
         """
         if not kwargs.pop("safe_serialization", True):
             raise ValueError("`safe_serialization` must be True: weights are written as safetensors only.")
-        check_can_be_saved(self.transformer)
-        if kwargs.pop("push_to_hub", False):
-            self.push_to_hub(**{"repo_id": Path(save_directory).resolve().name, **kwargs}, card=card)
-            kwargs = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
-        super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
-        forget_origins(Path(save_directory), self.components)
-        path = Path(save_directory) / MODEL_CARD_NAME
-        if card is not None or not path.exists():
-            path.write_text(render_model_card(self.components, card or ModelCard()), encoding="utf-8")
-        write_manifest(save_directory)
+        folder = Path(save_directory)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"`save_directory` must be a folder or not be there, but {folder} is a file.")
+        is_published = kwargs.pop("push_to_hub", False)
+        repo_id = kwargs.pop("repo_id", None) or folder.resolve().name
+        if is_published:
+            validate_repo_id(repo_id)
+        self._check_can_be_saved(card, kwargs)
+        form = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
+        readme = folder / MODEL_CARD_NAME
+        with replacing_files(folder, self._files_of_earlier_save(folder, kwargs.get("variant"))) as new:
+            super().save_pretrained(new, **form)  # type: ignore[misc]
+            forget_origins(new, self.components)
+            if card is not None or not readme.exists():
+                text = render_model_card(self.components, card or ModelCard())
+                (new / MODEL_CARD_NAME).write_text(text, encoding="utf-8")
+        if is_published:
+            self.push_to_hub(repo_id, card=card, **kwargs)
 
     def push_to_hub(
         self,
@@ -167,7 +182,13 @@ class PipelineStorage(DiffusionPipeline):
 
         Returns:
             `str`: Address of the commit or pull request.
+
+        Raises:
+            TypeError: If `card` is no `ModelCard`; the Hub is not asked then.
+            ValueError: If an argument is impossible or the pipeline cannot be saved; the Hub is not asked then.
         """
+        validate_repo_id(repo_id)
+        self._check_can_be_saved(card, kwargs)
         api = HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
@@ -176,6 +197,25 @@ class PipelineStorage(DiffusionPipeline):
                 repo_id=repo_id, folder_path=folder, commit_message=commit_message, create_pr=create_pr
             )
         return str(commit.pr_url if create_pr else commit.commit_url)
+
+    def _check_can_be_saved(self, card: ModelCard | None, form: Mapping[str, Any]) -> None:
+        """Refuse before anything is written or published what would fail halfway."""
+        check_can_be_saved(self.transformer)
+        if card is not None and not isinstance(card, ModelCard):
+            raise TypeError(f"`card` must be a `ModelCard`, but is a {type(card).__name__}.")
+        variant, size = form.get("variant"), form.get("max_shard_size")
+        if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w.-]+", variant)):
+            raise ValueError(f"`variant` must be of letters, digits, `_`, `.` and `-`, but is {variant!r}.")
+        is_size = (type(size) is int and size > 0) or (isinstance(size, str) and _SIZE.fullmatch(size))
+        if size is not None and not is_size:
+            raise ValueError(f"`max_shard_size` must be a size such as '5GB', or a number of bytes, but is {size!r}.")
+
+    def _files_of_earlier_save(self, folder: Path, variant: str | None) -> set[str]:
+        files = {MODEL_INDEX_NAME}
+        for name in self._component_names():
+            gone = getattr(self, name) is None
+            files |= {f"{name}/{file}" for file in files_of_component(folder / name, variant, all_variants=gone)}
+        return files
 
     @classmethod
     def _component_names(cls) -> list[str]:
