@@ -7,7 +7,7 @@ import pytest
 
 from xwam.checkpoints import saved_files
 from xwam.checkpoints.manifest import verify_manifest
-from xwam.checkpoints.saved_files import files_of_component, replacing_files
+from xwam.checkpoints.saved_files import files_of_saves, replacing_files
 
 PLAIN = {"config.json", "tokenizer.json", "spiece.model"}
 OWN = {
@@ -38,12 +38,17 @@ def _contents(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_save_owns_configurations_and_the_weights_of_its_variant(tmp_path):
-    _write(tmp_path, PLAIN | OWN | HALF | OTHERS)
-    assert files_of_component(tmp_path, None) == PLAIN | OWN
-    assert files_of_component(tmp_path, "bf16") == PLAIN | HALF
-    assert files_of_component(tmp_path, None, all_variants=True) == PLAIN | OWN | HALF
-    assert files_of_component(tmp_path / "nothing", None) == set()
+def test_a_save_owns_configurations_and_the_weights_of_its_variant():
+    def owned(is_there: bool, variant: str | None) -> set[str]:
+        files = [f"{folder}/{name}" for folder in ("vae", "my_vae") for name in PLAIN | OWN | HALF | OTHERS]
+        files += ["README.md", "vae/below/config.json"]
+        found = files_of_saves(files, {"vae": is_there}, variant)
+        assert all(name.startswith("vae/") for name in found)
+        return {name.removeprefix("vae/") for name in found}
+
+    assert owned(True, None) == PLAIN | OWN
+    assert owned(True, "bf16") == PLAIN | HALF
+    assert owned(False, None) == PLAIN | OWN | HALF
 
 
 def test_new_files_replace_old_ones_and_leave_others_alone(tmp_path):

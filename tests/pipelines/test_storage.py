@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, UniPCMultistepScheduler
+from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from tiny import make_observation, make_pipeline, seeded
@@ -75,6 +76,22 @@ def test_a_published_pipeline_comes_back_the_same(pipe, loopback_hub, tmp_path):
             assert torch.equal(loaded.transformer.state_dict()[name], tensor), name
     future = XWAM4DPipeline.from_pretrained("robots/tiny-xwam", cache_dir=tmp_path / "XWAMPolicyPipeline")
     assert isinstance(future, XWAM4DPipeline)
+
+
+def test_publishing_again_replaces_what_was_published(pipe, loopback_hub, tmp_path):
+    repo_id = "robots/again"
+    pipe.push_to_hub(repo_id, max_shard_size="1MB")
+    pipe.push_to_hub(repo_id)
+    pipe.push_to_hub(repo_id, variant="bf16", max_shard_size="1MB")
+    for number, variant in enumerate((None, "bf16")):
+        loaded = XWAMPolicyPipeline.from_pretrained(repo_id, variant=variant, cache_dir=tmp_path / str(number))
+        np.testing.assert_array_equal(answer(loaded), answer(pipe))
+    bare = XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None)
+    bare.push_to_hub(repo_id)
+    files = HfApi().list_repo_files(repo_id)
+    assert not [name for name in files if name.startswith(("text_encoder/", "tokenizer/"))]
+    assert not [name for name in files if "-of-" in name and "bf16" not in name]
+    assert XWAMPolicyPipeline.from_pretrained(repo_id, cache_dir=tmp_path / "bare").text_encoder is None
 
 
 def test_a_repository_without_a_name_is_called_like_the_folder(pipe, loopback_hub, tmp_path):

@@ -43,11 +43,15 @@ class FileRecord:
             raise ValueError(f"`sha256` must be 64 hexadecimal digits but is {self.sha256!r}")
 
 
-def write_manifest(folder: Path | str) -> Path:
+def write_manifest(folder: Path | str, *, beside: Mapping[str, FileRecord] | None = None) -> Path:
     """Write `manifest.json` for the files of a folder, replacing one that is there in one step.
 
     The model card and files whose name starts with a dot are left out, because they are edited after publishing and
     nothing of the model is read from them.
+
+    Args:
+        folder (`Path | str`): With the files.
+        beside (`Mapping[str, FileRecord]`, *optional*): Files that will lie beside them where the folder is published.
 
     Returns:
         `Path`: The manifest.
@@ -58,7 +62,8 @@ def write_manifest(folder: Path | str) -> Path:
     folder = Path(folder)
     names = [name for name in list_files(folder) if _is_listed(name)]
     digests = sha256_of_files(folder, names)
-    records = {name: asdict(FileRecord((folder / name).stat().st_size, digests[name])) for name in names}
+    own = {name: FileRecord((folder / name).stat().st_size, digests[name]) for name in names}
+    records = {name: asdict(record) for name, record in {**(beside or {}), **own}.items()}
     path = folder / MANIFEST_NAME
     temporary = folder / f".{MANIFEST_NAME}.{os.getpid()}"
     with temporary.open("w", encoding="utf-8") as file:

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,22 +24,24 @@ _WEIGHTS = re.compile(
 )
 
 
-def files_of_component(folder: Path, variant: str | None, *, all_variants: bool = False) -> set[str]:
-    """Names of the files in the folder of a component that a save of the pipeline writes.
+def files_of_saves(files: Iterable[str], components: Mapping[str, bool], variant: str | None) -> set[str]:
+    """Those of the files that an earlier save of a pipeline wrote, and that a new one replaces or takes away.
 
     Args:
-        folder (`Path`): Folder such as `transformer/`; one that is not there has none.
-        variant (`str` or `None`): Which weights to name; those of other variants lie beside them.
-        all_variants (`bool`, *optional*, defaults to `False`): Name the weights of all variants.
+        files (`Iterable[str]`): Of a folder or a repository, as relative paths with `/`.
+        components (`Mapping[str, bool]`): By name, whether the pipeline has the component now.
+        variant (`str` or `None`): Which weights are saved now; those of other variants lie beside them, unless the component
+            is gone.
     """
-    if not folder.is_dir():
-        return set()
     found = set()
-    for name in (path.name for path in folder.iterdir() if not path.is_dir()):
+    for file in files:
+        component, _, name = file.partition("/")
+        if component not in components:
+            continue
         weights = _WEIGHTS.fullmatch(name)
-        of_variant = weights is not None and (weights["of_file"] or weights["of_index"]) == variant
-        if name in _PLAIN_FILES or of_variant or (weights is not None and all_variants):
-            found.add(name)
+        is_replaced = not components[component] or (weights and (weights["of_file"] or weights["of_index"]) == variant)
+        if name in _PLAIN_FILES or (weights and is_replaced):
+            found.add(file)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,10 +12,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
 from xwam.checkpoints.hub import fetch_snapshot
+from xwam.checkpoints.manifest import MANIFEST_NAME, FileRecord, read_manifest, write_manifest
 from xwam.checkpoints.origins import forget_origins
-from xwam.checkpoints.saved_files import files_of_component, replacing_files
+from xwam.checkpoints.saved_files import files_of_saves, replacing_files
 from xwam.checkpoints.sources import check_is_pipeline, local_folder
-from xwam.checkpoints.verification import MODEL_INDEX_NAME, verify_folder
+from xwam.checkpoints.verification import verify_folder
+from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
 from xwam.models.model_loading import folder_is_verified
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
@@ -149,7 +151,8 @@ class PipelineStorage(DiffusionPipeline):
         self._check_can_be_saved(card, kwargs)
         form = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
         readme = folder / MODEL_CARD_NAME
-        with replacing_files(folder, self._files_of_earlier_save(folder, kwargs.get("variant"))) as new:
+        there = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if not path.is_dir()]
+        with replacing_files(folder, self._files_of_earlier_save(there, kwargs.get("variant"))) as new:
             super().save_pretrained(new, **form)  # type: ignore[misc]
             forget_origins(new, self.components)
             if card is not None or not readme.exists():
@@ -171,6 +174,8 @@ class PipelineStorage(DiffusionPipeline):
     ) -> str:
         """Publish the pipeline with its model card on the Hugging Face Hub, in one commit.
 
+        What an earlier publication left there is replaced, as `save_pretrained` replaces it in a folder.
+
         Args:
             repo_id (`str`): Repository, such as `"user/my-robot-xwam"`; made where it does not exist.
             card (`ModelCard`, *optional*): What only you know; see `save_pretrained`.
@@ -191,11 +196,15 @@ class PipelineStorage(DiffusionPipeline):
         self._check_can_be_saved(card, kwargs)
         api = HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        there = set(api.list_repo_files(repo_id))
+        earlier = self._files_of_earlier_save(there, kwargs.get("variant"))
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, card=card, **kwargs)
+            write_manifest(folder, beside=_records(api, repo_id, there - earlier))
             commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=commit_message, create_pr=create_pr
-            )
+                repo_id=repo_id, folder_path=folder, commit_message=commit_message, create_pr=create_pr,
+                delete_patterns=sorted(earlier),  # but for those that are uploaded
+            )  # fmt: skip
         return str(commit.pr_url if create_pr else commit.commit_url)
 
     def _check_can_be_saved(self, card: ModelCard | None, form: Mapping[str, Any]) -> None:
@@ -210,12 +219,9 @@ class PipelineStorage(DiffusionPipeline):
         if size is not None and not is_size:
             raise ValueError(f"`max_shard_size` must be a size such as '5GB', or a number of bytes, but is {size!r}.")
 
-    def _files_of_earlier_save(self, folder: Path, variant: str | None) -> set[str]:
-        files = {MODEL_INDEX_NAME}
-        for name in self._component_names():
-            gone = getattr(self, name) is None
-            files |= {f"{name}/{file}" for file in files_of_component(folder / name, variant, all_variants=gone)}
-        return files
+    def _files_of_earlier_save(self, files: Iterable[str], variant: str | None) -> set[str]:
+        components = {name: getattr(self, name) is not None for name in self._component_names()}
+        return files_of_saves(files, components, variant)
 
     @classmethod
     def _component_names(cls) -> list[str]:
@@ -226,3 +232,16 @@ def _depth_branch(folder: Path) -> str | None:
     """The branch of the transformer in a pipeline's folder."""
     config: Any = XWAMTransformer3DModel.load_config(folder, subfolder="transformer")
     return config.get("depth_branch")
+
+
+def _records(api: HfApi, repo_id: str, names: Collection[str]) -> dict[str, FileRecord]:
+    """What the manifest of a repository says of some of its files; nothing where it has none or a damaged one."""
+    if MANIFEST_NAME not in names:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        api.hf_hub_download(repo_id, MANIFEST_NAME, local_dir=folder)
+        try:
+            records = read_manifest(folder) or {}
+        except CheckpointError:
+            return {}
+    return {name: record for name, record in records.items() if name in names}
