@@ -73,6 +73,8 @@ def test_the_card(robot, tmp_path):
     for part in ('base_model: "user/x-wam"', '- "lora"', "pipe.load_robot(", "`left_joint_6`", "rank 4, alpha 6, rank-stabilised",
                  "- lift: 3 of 4", "## Training data\n\nNot stated by the author."):  # fmt: skip
         assert part in text
+    with pytest.raises(TypeError, match="`card` must be a `ModelCard`, but is a str"):
+        pipe.save_robot(tmp_path, card="lifts cubes")
     pipe.save_robot(tmp_path)
     assert (tmp_path / "README.md").read_text() == text
     pipe.save_robot(tmp_path, card=ModelCard(license="cc-by-4.0"))

@@ -56,6 +56,19 @@ class ModelCard:
     tags: tuple[str, ...] = ()
 
 
+def check_card(card: object) -> None:
+    """Refuse what is no card, before anything is written.
+
+    Args:
+        card (`object`): A `ModelCard` or `None`.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(card, ModelCard | None):
+        raise TypeError(f"`card` must be a `ModelCard`, but is a {type(card).__name__}.")
+
+
 def render_model_card(components: Mapping[str, Any], card: ModelCard) -> str:
     """Write the card: front matter for the hub, how to use it, what robot it is for, what was measured.
 

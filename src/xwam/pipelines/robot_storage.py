@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from xwam.checkpoints.verification import verify_component
 from xwam.loaders.robot_adapter import XWAMRobotMixin
 from xwam.loaders.robot_files import read_robot_adapter, write_robot_adapter
-from xwam.pipelines.model_card import ModelCard, render_robot_card
+from xwam.pipelines.model_card import ModelCard, check_card, render_robot_card
 from xwam.pipelines.storage import MODEL_CARD_NAME
 
 COMMIT_MESSAGE = "Upload a robot of X-WAM"
@@ -29,8 +29,10 @@ class RobotStorage(XWAMRobotMixin):
                 the folder is kept when this is not given.
 
         Raises:
+            TypeError: If `card` is no `ModelCard`; nothing is written then.
             ValueError: If there is no such robot, or none is active; nothing is written then.
         """
+        check_card(card)
         adapter = self.robot_adapter(adapter_name)
         folder = Path(save_directory)
         if card is not None:

@@ -21,7 +21,7 @@ from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
 from xwam.models.model_loading import folder_is_verified
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
-from xwam.pipelines.model_card import ModelCard, render_model_card
+from xwam.pipelines.model_card import ModelCard, check_card, render_model_card
 
 MODEL_CARD_NAME = "README.md"
 _SIZE = re.compile(r"\s*\d+(\.\d+)?\s*[KMGT]B\s*", re.IGNORECASE)  # as huggingface_hub reads it
@@ -210,8 +210,7 @@ class PipelineStorage(DiffusionPipeline):
     def _check_can_be_saved(self, card: ModelCard | None, form: Mapping[str, Any]) -> None:
         """Refuse before anything is written or published what would fail halfway."""
         check_can_be_saved(self.transformer)
-        if card is not None and not isinstance(card, ModelCard):
-            raise TypeError(f"`card` must be a `ModelCard`, but is a {type(card).__name__}.")
+        check_card(card)
         variant, size = form.get("variant"), form.get("max_shard_size")
         if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w.-]+", variant)):
             raise ValueError(f"`variant` must be of letters, digits, `_`, `.` and `-`, but is {variant!r}.")
