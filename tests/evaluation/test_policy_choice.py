@@ -61,6 +61,7 @@ def test_a_replay_must_have_every_seed(tmp_path):
         (PolicyChoice("replay:/nowhere"), "mujoco/lift_cube", "no dataset folder '/nowhere'"),
         (PolicyChoice("scripted", dream=True), "mujoco/lift_cube", "Only a pipeline dreams"),
         (PolicyChoice("."), "mujoco/lift_cube", "no model_index.json"),
+        (PolicyChoice("./nope"), "mujoco/lift_cube", r"There is no folder \./nope\."),
         (PolicyChoice("replay:"), "mujoco/lift_cube", "no dataset folder ''"),
         (PolicyChoice("user/model", device="gpu"), "mujoco/lift_cube", "`device`"),
         (PolicyChoice("scripted", device="gpu"), "mujoco/lift_cube", "`device`"),

@@ -26,6 +26,8 @@ def read_json(path: Path, *, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any
         if size > max_bytes:
             raise CheckpointConfigError(f"{path} has {size} bytes; at most {max_bytes} are read.")
         text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise CheckpointConfigError(f"There is no file {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointConfigError(f"{path} cannot be read as UTF-8 text: {error}.") from error
     return parse_json(text, str(path))

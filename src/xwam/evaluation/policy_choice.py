@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xwam.checkpoints.sources import EMBEDDED, local_folder
+from xwam.checkpoints.sources import EMBEDDED, check_hub_id, check_is_pipeline, local_folder
 from xwam.envs.base import Environment
 from xwam.policies.base import Policy
 from xwam.policies.baselines import RandomPolicy, StillPolicy
@@ -135,13 +135,14 @@ class PolicyChoice:
     def _check_pipeline(self) -> None:
         folder = local_folder(self.text)
         if folder is not None:
-            if not (folder / "model_index.json").is_file():
-                raise ValueError(f"{folder} is no pipeline folder: it holds no model_index.json.")
+            check_is_pipeline(folder)
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", self.text):
             raise ValueError(
                 f"There is no policy {self.text!r}: it is none of {[*BASELINES, EMBEDDED]}, begins with none of "
                 f"{[REPLAY, *FITTED]}, and is neither a folder nor a hub id such as 'user/model'."
             )
+        else:
+            check_hub_id(self.text)
 
 
 @cache

@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from xwam.checkpoints.json_files import parse_json
 from xwam.checkpoints.manifest import write_manifest
 from xwam.checkpoints.safetensors_check import check_safetensors
+from xwam.checkpoints.sources import ADAPTER_WEIGHTS_NAME
 from xwam.errors import CheckpointConfigError, CheckpointError, CheckpointMismatchError
 from xwam.loaders.base_identity import BaseIdentity
 from xwam.loaders.lora_config import lora_config_fields
 from xwam.models import embodiment as embodiments
 from xwam.robots.processor import RobotProcessor
 
-WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
 METADATA_KEY = "lora_adapter_metadata"  # the key under which diffusers keeps the configuration of a LoRA
 FORMAT_VERSION = 1
 _LORA, _EMBODIMENT = "transformer.", "embodiment."
@@ -66,9 +66,11 @@ def write_robot_adapter(folder: Path, adapter: RobotAdapter, card: str) -> None:
     metadata = {_LORA + name: _plain(value) for name, value in adapter.lora_config.items()}
     metadata |= {f"{_EMBODIMENT}format": FORMAT_VERSION, f"{_EMBODIMENT}base": adapter.base.to_dict()}
     written = {name: tensor.detach().to("cpu").contiguous() for name, tensor in sorted(tensors.items())}
-    temporary = folder / f".{WEIGHTS_NAME}.{os.getpid()}"  # a file in its place may be mapped into someone's memory
+    temporary = (
+        folder / f".{ADAPTER_WEIGHTS_NAME}.{os.getpid()}"
+    )  # a file in its place may be mapped into someone's memory
     save_file(written, temporary, metadata={"format": "pt", METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    temporary.replace(folder / WEIGHTS_NAME)
+    temporary.replace(folder / ADAPTER_WEIGHTS_NAME)
     adapter.processor.save_pretrained(folder)
     readme = folder / "README.md"
     if not readme.exists():
@@ -86,7 +88,7 @@ def read_robot_adapter(folder: Path) -> RobotAdapter:
         CheckpointError: If a file is absent, or holds anything but what belongs to one robot.
         CheckpointMismatchError: If it has other tensors than LoRA and the robot's networks.
     """
-    path = folder / WEIGHTS_NAME
+    path = folder / ADAPTER_WEIGHTS_NAME
     for needed in (path, folder / RobotProcessor.config_name):
         if not needed.is_file():
             raise CheckpointError(f"{folder} is not the folder of a robot: it holds no {needed.name}.")
