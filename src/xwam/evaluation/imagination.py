@@ -88,9 +88,8 @@ def imagine_windows(
             f"Each window must have a folder of its own, but several of {windows.reader.name} would be {twice[0]!r}."
         )
     output = Path(output)
-    pipeline.scheduler.set_timesteps(
-        options.num_inference_steps, options.num_action_steps
-    )  # raises now what is out of range
+    # Raises now what is out of range.
+    pipeline.scheduler.set_timesteps(options.num_inference_steps, options.num_action_steps)
     source = {
         "data": windows.reader.name,
         "rows_per_command": windows.shape.rows_per_command,

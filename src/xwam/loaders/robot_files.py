@@ -66,9 +66,8 @@ def write_robot_adapter(folder: Path, adapter: RobotAdapter, card: str) -> None:
     metadata = {_LORA + name: _plain(value) for name, value in adapter.lora_config.items()}
     metadata |= {f"{_EMBODIMENT}format": FORMAT_VERSION, f"{_EMBODIMENT}base": adapter.base.to_dict()}
     written = {name: tensor.detach().to("cpu").contiguous() for name, tensor in sorted(tensors.items())}
-    temporary = (
-        folder / f".{ADAPTER_WEIGHTS_NAME}.{os.getpid()}"
-    )  # a file in its place may be mapped into someone's memory
+    # A file in its place may be mapped into someone's memory.
+    temporary = folder / f".{ADAPTER_WEIGHTS_NAME}.{os.getpid()}"
     save_file(written, temporary, metadata={"format": "pt", METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     temporary.replace(folder / ADAPTER_WEIGHTS_NAME)
     adapter.processor.save_pretrained(folder)
