@@ -25,6 +25,7 @@ from xwam.data.streams.mixture import Mixture
 from xwam.robots.registry import read_robot
 from xwam.training.encoded_format import DTYPES
 from xwam.training.encoded_writer import EncodedDatasetWriter
+from xwam.training.publishing import check_targets
 from xwam.training.training_data import hold_out, robot_with_quantiles
 
 UNTRAINED = "untrained"  # a tiny model with random weights, to try
@@ -113,7 +114,9 @@ def parse() -> argparse.Namespace:
     add("--world_size", type=int, default=1, help="processes that share the work (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)")
     add("--tiny", action="store_true", help="a few windows of one episode, to see that it runs")
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_targets(parser, args.output)
+    return args
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ from xwam import RobotProcessor
 from xwam.data.readers.open import open_dataset
 from xwam.data.streams.stream import make_stream
 from xwam.robots.registry import read_robot
+from xwam.training.publishing import check_targets
 from xwam.training.training_data import hold_out, robot_with_quantiles
 from xwam.training.video_codec_training import VideoCodecConfig, draw_clips, measure_latents, train_video_codec
+from xwam.utils.options import require_at_least
 
 MEASURED_WINDOWS = 64
 
@@ -90,7 +92,14 @@ def parse() -> argparse.Namespace:
     add("--num_workers", type=int, default=0, help="processes that read ahead (default: %(default)s)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)")
     add("--tiny", action="store_true", help="two steps, to see that it runs")
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_targets(parser, args.output)
+    try:
+        require_at_least(1, args, "steps", "clips", "channels", "width")
+        require_at_least(0, args, "num_workers")
+    except ValueError as error:
+        parser.error(str(error))
+    return args
 
 
 if __name__ == "__main__":

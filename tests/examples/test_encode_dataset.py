@@ -79,3 +79,20 @@ def test_a_vae_is_trained_and_knows_its_latents(recording, tmp_path, monkeypatch
     assert vae.config.z_dim == 16
     with torch.no_grad():
         assert vae.encode(torch.zeros(1, 3, 9, 32, 48)).latent_dist.mode().shape == (1, 16, 3, 4, 6)
+
+
+@pytest.mark.parametrize("script", ["train_vae", "encode_dataset"])
+def test_a_file_in_the_way_is_said_before_the_data_are_opened(script, tmp_path, monkeypatch, capsys):
+    (tmp_path / "taken").touch()
+    words = ["--dataset", "none", "--output", tmp_path / "taken"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, script, *words, *(["--base", "untrained"] if script == "encode_dataset" else []))
+    assert f"error: --output {tmp_path / 'taken'} cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--steps", "--clips", "--channels", "--width"])
+def test_a_vae_of_nothing_is_refused(option, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train_vae", "--dataset", "none", "--output", tmp_path / "run", option, "0")
+    assert f"error: {option} must be at least 1, but is 0." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """The VAE learns, and goes on where it stopped, to the bit."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from diffusers import AutoencoderKLWan
 from moving_squares import MovingSquares, mixture_of
 
 from xwam.data.streams.stream import make_stream
+from xwam.errors import TrainingError
 from xwam.models.video_codec import encode_frames
 from xwam.training.video_codec_training import (
     VideoCodecConfig,
@@ -23,11 +25,11 @@ from xwam.training.video_codec_training import (
 CONFIG = VideoCodecConfig(steps=6, clips_per_step=2, warmup_steps=2, save_interval=2)
 
 
-def tiny_vae():
+def tiny_vae(channels=4):
     torch.manual_seed(0)
     return AutoencoderKLWan(
-        base_dim=4, decoder_base_dim=4, z_dim=4, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True],
-        is_residual=True, in_channels=12, out_channels=12, patch_size=2, latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+        base_dim=4, decoder_base_dim=4, z_dim=channels, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True],
+        is_residual=True, in_channels=12, out_channels=12, patch_size=2, latents_mean=[0.0] * channels, latents_std=[1.0] * channels,
         scale_factor_spatial=8, scale_factor_temporal=4,
     )  # fmt: skip
 
@@ -79,6 +81,36 @@ def test_no_step_is_left_out_after_a_damaged_checkpoint(tmp_path):
     assert steps == [5, 6]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "field"),
+    [({"seed": 1}, 4, "config.seed"), ({"steps": 7}, 4, "config.steps"), ({}, 5, "vae.z_dim"),
+     ({"objective": VideoCodecObjective(colour=1.0)}, 4, "config.objective.colour")],
+)  # fmt: skip
+def test_what_was_begun_otherwise_is_not_trained_on(changes, channels, field, tmp_path):
+    train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    config = replace(CONFIG, **{"steps": 1, **changes})
+    with pytest.raises(TrainingError, match=f"step-00000001 was trained with `{re.escape(field)}` = "):
+        train_video_codec(tiny_vae(channels), batches, config, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_interval_of_saves_may_change(tmp_path):
+    train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1), tmp_path)
+    train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1, save_interval=7), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("steps", 0, "at least 1"), ("clips_per_step", 0, "at least 1"), ("short_frames", 0, "at least 1"),
+     ("save_interval", 0, "at least 1"), ("warmup_steps", 0, "at least 1"),
+     ("learning_rate", float("nan"), "finite and above 0"), ("max_gradient_norm", 0.0, "finite and above 0")],
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(name, value, expected):
+    with pytest.raises(ValueError, match=f"`{name}` must be {expected}, but is {value}"):
+        replace(CONFIG, **{name: value})
 
 
 def test_colour_and_motion_weigh_more():

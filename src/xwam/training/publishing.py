@@ -12,13 +12,13 @@ from xwam.errors import TrainingError
 from xwam.utils.options import require_writable
 
 
-def check_targets(parser: argparse.ArgumentParser, output: Path, repo_id: str | None) -> None:
+def check_targets(parser: argparse.ArgumentParser, output: Path, repo_id: str | None = None) -> None:
     """End the program if the run's folder cannot be written or the repository cannot be called that.
 
     Args:
-        parser (`argparse.ArgumentParser`): With the options `--output` and `--push_to_hub`.
+        parser (`argparse.ArgumentParser`): With the option `--output`, and `--push_to_hub` where something is published.
         output (`Path`): Folder of the run, which need not exist.
-        repo_id (`str` or `None`): Where to publish.
+        repo_id (`str`, *optional*): Where to publish.
 
     Raises:
         SystemExit: With the usage and one line that names the option.

@@ -4,25 +4,31 @@ What matters for small robot worlds, see docs/log.md: full frames, since the mid
 what moves and on saturated colours, or small objects fade; mild compression.
 """
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 
+from xwam.checkpoints.json_files import read_json
 from xwam.data.streams.collate import TrainBatch
+from xwam.errors import TrainingError
 from xwam.training.checkpoint_store import CheckpointStore
 from xwam.training.encoding import UNMEASURED
 from xwam.training.muon import Muon, is_matrix
+from xwam.utils.differences import first_difference
 from xwam.utils.seeding import seed_from
 from xwam.utils.shapes import expect_shapes
 
 _STATE = "state.safetensors"
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,9 @@ class VideoCodecConfig:
         seed (`int`, *optional*, defaults to `0`): Of the choice of clips and of the latents' noise.
         save_interval (`int`, *optional*, defaults to `200`): Steps between checkpoints.
         objective (`VideoCodecObjective`, *optional*): What is minimized.
+
+    Raises:
+        ValueError: If a number is out of its range.
     """
 
     steps: int = 3000
@@ -121,6 +130,14 @@ class VideoCodecConfig:
     seed: int = 0
     save_interval: int = 200
     objective: VideoCodecObjective = field(default_factory=VideoCodecObjective)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "clips_per_step", "short_frames", "warmup_steps", "save_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
+        for name in ("matrix_learning_rate", "learning_rate", "max_gradient_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be finite and above 0, but is {getattr(self, name)}.")
 
 
 def train_video_codec(
@@ -138,10 +155,13 @@ def train_video_codec(
         config (`VideoCodecConfig`): How.
         folder (`Path`): Where checkpoints are kept.
         on_step (`Callable[[int, dict[str, float]], None]`, *optional*): Told the number of steps done and the losses.
+
+    Raises:
+        TrainingError: If the folder's checkpoint is of another configuration or another VAE.
     """
     store, device = CheckpointStore(folder, keep=1), next(vae.parameters()).device
-    optimizers = _optimizers(vae, config)
-    done = _resume(vae, optimizers, store)
+    optimizers, settings = _optimizers(vae, config), _settings(vae, config)
+    done = _resume(vae, optimizers, store, settings)
     batches = iter(make_batches(done))
     vae.train()
     for step in range(done, config.steps):
@@ -159,7 +179,7 @@ def train_video_codec(
         if on_step is not None:
             on_step(step + 1, {name: float(loss.detach()) for name, loss in losses.items()})
         if (step + 1) % config.save_interval == 0 or step + 1 == config.steps:
-            store.save(step + 1, partial(_write, vae, optimizers))
+            store.save(step + 1, partial(_write, vae, optimizers, settings))
     vae.eval()
 
 
@@ -198,20 +218,38 @@ def _optimizers(vae: AutoencoderKLWan, config: VideoCodecConfig) -> list[torch.o
     return optimizers
 
 
-def _write(vae: AutoencoderKLWan, optimizers: list[torch.optim.Optimizer], folder: Path) -> None:
+def _settings(vae: AutoencoderKLWan, config: VideoCodecConfig) -> dict[str, Any]:
+    """What a checkpoint goes on with, as JSON values."""
+    own = {name: value for name, value in vae.config.items() if not name.startswith("_")}
+    training = {name: value for name, value in asdict(config).items() if name != "save_interval"}
+    return json.loads(json.dumps({"config": training, "vae": own}))
+
+
+def _write(
+    vae: AutoencoderKLWan, optimizers: list[torch.optim.Optimizer], settings: dict[str, Any], folder: Path
+) -> None:
     state = {f"vae/{name}": tensor for name, tensor in vae.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for parameter, own in optimizer.state_dict()["state"].items():
             state |= {f"optimizer/{number}/{parameter}/{name}": value for name, value in own.items()}
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / _STATE)
+    (folder / _SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
-def _resume(vae: AutoencoderKLWan, optimizers: list[torch.optim.Optimizer], store: CheckpointStore) -> int:
+def _resume(
+    vae: AutoencoderKLWan, optimizers: list[torch.optim.Optimizer], store: CheckpointStore, settings: dict[str, Any]
+) -> int:
     """Take the newest checkpoint; steps that were done."""
     store.clean()
     newest = store.newest()
     if newest is None:
         return 0
+    there = read_json(newest / _SETTINGS) if (newest / _SETTINGS).exists() else settings
+    if difference := first_difference(there, settings):
+        field, then, now = difference
+        raise TrainingError(
+            f"{newest} was trained with `{field}` = {then!r}, not {now!r}: take another folder, or train on with what was begun."
+        )
     state = load_file(newest / _STATE)
     vae.load_state_dict({name[4:]: tensor for name, tensor in state.items() if name.startswith("vae/")})
     for number, optimizer in enumerate(optimizers):
