@@ -84,6 +84,10 @@ class Repository:
         return revision if revision in self.commits else self.tags.get(revision)
 
 
+class ConflictError(Exception):
+    """A commit has happened since the one that was named as parent."""
+
+
 class LoopbackHub:
     """The server, its content and its faults.
 
@@ -202,6 +206,8 @@ class LoopbackHub:
         removed: list[str] = []
         for line in lines:
             value = line["value"]
+            if line["key"] == "header" and value.get("parentCommit") not in (None, repository.head):
+                raise ConflictError
             if line["key"] == "file":
                 added[value["path"]] = self.store(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from loopback_hub import Fault, LoopbackHub, Repository, git_oid, is_large
+from loopback_hub import ConflictError, Fault, LoopbackHub, Repository, git_oid, is_large
 
 CHUNK = 16_384
 
@@ -69,7 +69,10 @@ def _add_commits(app: FastAPI, hub: LoopbackHub) -> None:
     @app.post("/api/{kind}/{owner}/{name}/commit/{revision}")
     async def commit(kind: str, owner: str, name: str, revision: str, request: Request) -> Any:
         repository, _ = _find(hub, kind, f"{owner}/{name}", revision)
-        oid = hub.apply_commit(repository, [json.loads(line) for line in (await request.body()).splitlines()])
+        try:
+            oid = hub.apply_commit(repository, [json.loads(line) for line in (await request.body()).splitlines()])
+        except ConflictError as error:
+            raise HTTPException(412, "A commit has happened since.") from error
         return {"commitUrl": f"{hub.endpoint}/{owner}/{name}/commit/{oid}", "commitOid": oid, "pullRequestUrl": None}
 
 

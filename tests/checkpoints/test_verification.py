@@ -179,6 +179,12 @@ def test_weights_of_a_variant_need_the_variant(tmp_path):
             verify_folder(folder, variant=variant)
 
 
+def test_a_variant_that_nothing_has_is_named(tmp_path):
+    folder = make_pipeline_folder(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="has weights of the variant 'fp61' for none of its components"):
+        verify_folder(folder, variant="fp61")
+
+
 @pytest.mark.parametrize("label", STRUCTURE_CASES)
 def test_a_broken_folder_is_refused_with_the_reason(label, tmp_path):
     change, error, reason = STRUCTURE_CASES[label]

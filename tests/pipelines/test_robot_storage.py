@@ -10,6 +10,7 @@ from robot_adapter_samples import JOINT_ARM, WEIGHTS, drive, write_robot
 from xwam.errors import CorruptFileError, UnsafeFileError
 from xwam.pipelines.model_card import ModelCard
 from xwam.pipelines.robot_storage import publish_robot
+from xwam.robots.processor import RobotProcessor
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,36 @@ def test_the_card(robot, tmp_path):
     pipe.save_robot(tmp_path, card=ModelCard(license="cc-by-4.0"))
     assert "cc-by-4.0" in (tmp_path / "README.md").read_text()
     make_pipeline().load_robot(tmp_path)
+
+
+def test_published_again_it_keeps_what_others_added_and_wrote(robot, loopback_hub, tmp_path):
+    pipe = make_pipeline()
+    pipe.load_robot(robot[0])
+    pipe.push_robot_to_hub("user/told", card=ModelCard(training_data="Five red cubes."))
+    loopback_hub.commit("user/told", {"eval_results.json": b"{}", "notes.txt": b"mine"})
+    pipe.push_robot_to_hub("user/told")
+    files = loopback_hub.files("user/told")
+    assert b"Five red cubes." in files["README.md"]
+    assert files["notes.txt"] == b"mine"
+    other = make_pipeline()
+    other.load_robot("user/told", cache_dir=tmp_path)
+    assert torch.equal(drive(other), robot[1])
+
+
+def test_a_save_that_fails_leaves_the_folder_as_it_was(robot, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("No space left on device")
+
+    folder = shutil.copytree(robot[0], tmp_path / "robot")
+    before = {path: path.read_bytes() for path in folder.rglob("*")}
+    pipe = make_pipeline()
+    pipe.load_robot(folder)
+    monkeypatch.setattr(RobotProcessor, "save_pretrained", fail)
+    for target in (folder, tmp_path / "new"):
+        with pytest.raises(OSError, match="No space"):
+            pipe.save_robot(target, card=ModelCard(license="mit"))
+    assert {path: path.read_bytes() for path in folder.rglob("*")} == before
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_which_robot_is_saved(robot, tmp_path):

@@ -4,16 +4,18 @@ import dataclasses
 import json
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, UniPCMultistepScheduler
-from huggingface_hub import HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from tiny import make_observation, make_pipeline, seeded
 
+from xwam.checkpoints import publishing
 from xwam.checkpoints.manifest import write_manifest
 from xwam.checkpoints.retrying import http
 from xwam.checkpoints.verification import verify_folder
@@ -89,9 +91,56 @@ def test_publishing_again_replaces_what_was_published(pipe, loopback_hub, tmp_pa
     bare = XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None)
     bare.push_to_hub(repo_id)
     files = HfApi().list_repo_files(repo_id)
-    assert not [name for name in files if name.startswith(("text_encoder/", "tokenizer/"))]
+    assert "text_encoder/model.safetensors" in files  # perhaps nobody has it anywhere else
     assert not [name for name in files if "-of-" in name and "bf16" not in name]
     assert XWAMPolicyPipeline.from_pretrained(repo_id, cache_dir=tmp_path / "bare").text_encoder is None
+
+
+@pytest.mark.parametrize("stays", ["variant", "notes", "damaged manifest"])
+def test_what_stays_in_a_repository_is_in_its_new_manifest(stays, pipe, loopback_hub, tmp_path):
+    """Whoever put it there: by hand, or with a manifest that is none."""
+    pipe.save_pretrained(tmp_path / "own", variant="bf16")
+    files = {path: path.read_bytes() for path in (tmp_path / "own").rglob("*") if path.is_file()}
+    files = {path.relative_to(tmp_path / "own").as_posix(): content for path, content in files.items()}
+    files["manifest.json"] = b"[]"
+    if stays != "damaged manifest":
+        del files["manifest.json"]
+    if stays == "notes":
+        files["eval_results.json"] = b"{}"
+    loopback_hub.commit("robots/mixed", files)
+    pipe.push_to_hub("robots/mixed")
+    for variant in (None, "bf16"):
+        loaded = XWAMPolicyPipeline.from_pretrained("robots/mixed", variant=variant, cache_dir=tmp_path / str(variant))
+        np.testing.assert_array_equal(answer(loaded), answer(pipe))
+    assert stays != "notes" or "eval_results.json" in HfApi().list_repo_files("robots/mixed")
+
+
+def test_a_published_card_is_kept_until_another_is_given(pipe, loopback_hub, tmp_path):
+    def published() -> str:
+        return Path(hf_hub_download("robots/told", "README.md", force_download=True, cache_dir=tmp_path)).read_text()
+
+    pipe.push_to_hub("robots/told", card=ModelCard(training_data="Five red cubes."))
+    pipe.push_to_hub("robots/told")
+    pipe.save_pretrained(tmp_path / "untold", push_to_hub=True, repo_id="robots/told")
+    assert "Five red cubes." in published()
+    pipe.save_pretrained(tmp_path / "told", card=ModelCard(training_data="Six blue balls."))
+    pipe.save_pretrained(tmp_path / "told", push_to_hub=True, repo_id="robots/told")
+    assert "Six blue balls." in published()
+    pipe.push_to_hub("robots/told", card=ModelCard(training_data="Seven."))
+    assert "Seven." in published()
+
+
+def test_a_publication_beside_another_is_refused_and_not_mixed(pipe, loopback_hub, monkeypatch):
+    pipe.push_to_hub("robots/shared")
+
+    def another_publishes(*arguments, **options):
+        loopback_hub.commit("robots/shared", {"other.json": b"{}"})
+        return write_manifest(*arguments, **options)
+
+    monkeypatch.setattr(publishing, "write_manifest", another_publishes)
+    with pytest.raises(HfHubHTTPError):
+        pipe.push_to_hub("robots/shared", max_shard_size="1MB")
+    assert not [name for name in HfApi().list_repo_files("robots/shared") if "-of-" in name]
 
 
 def test_a_repository_without_a_name_is_called_like_the_folder(pipe, loopback_hub, tmp_path):
@@ -333,6 +382,9 @@ def test_pickles_are_not_written(pipe, tmp_path):
         ({"card": "hello"}, TypeError, "`card` must be a `ModelCard`, but is a str"),
         ({"max_shard_size": "abc"}, ValueError, "`max_shard_size` must be .* but is 'abc'"),
         ({"max_shard_size": 0}, ValueError, "`max_shard_size` must be .* but is 0"),
+        ({"max_shard_size": "0GB"}, ValueError, "`max_shard_size` must be .* but is '0GB'"),
+        ({"max_shard_sise": "1MB"}, TypeError, "There is no argument 'max_shard_sise'; known are .*'max_shard_size'"),
+        ({"safe_serialization": False}, ValueError, "`safe_serialization` must be True"),
         ({"variant": "../bf16"}, ValueError, r"`variant` must be .* but is '\.\./bf16'"),
         ({"push_to_hub": True, "repo_id": "a/b/c"}, ValueError, "a/b/c"),
     ],
@@ -344,7 +396,13 @@ def test_what_cannot_be_saved_leaves_no_trace(pipe, tmp_path, wrong, error, mess
 
 
 def test_the_hub_is_not_asked_for_what_cannot_be_saved(pipe, loopback_hub):
-    for wrong, error in (({"card": "hello"}, TypeError), ({"max_shard_size": "abc"}, ValueError)):
+    wrongs = [
+        ({"card": "hello"}, TypeError),
+        ({"max_shard_size": "abc"}, ValueError),
+        ({"safe_serialization": False}, ValueError),
+        ({"max_shard_sise": "1MB"}, TypeError),
+    ]
+    for wrong, error in wrongs:
         with pytest.raises(error):
             pipe.push_to_hub("robots/tiny-xwam", **wrong)
     assert not loopback_hub.requests
@@ -379,12 +437,14 @@ def test_a_second_save_replaces_the_first(pipe, tmp_path, first, second):
     np.testing.assert_array_equal(answer(XWAMPolicyPipeline.from_pretrained(tmp_path / "twice")), answer(pipe))
 
 
-def test_a_component_that_is_gone_leaves_nothing_behind(pipe, folder):
-    pipe.save_pretrained(folder, variant="bf16")
+def test_a_component_that_was_not_loaded_is_not_taken_away(pipe, folder):
+    before = {path: path.read_bytes() for path in folder.glob("t*er/*") if path.parent.name != "transformer"}
+    assert before
     XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None).save_pretrained(folder)
-    assert not (folder / "text_encoder").exists()
-    assert not (folder / "tokenizer").exists()
+    assert {path: path.read_bytes() for path in before} == before
     assert XWAMPolicyPipeline.from_pretrained(folder).text_encoder is None
+    pipe.save_pretrained(folder)
+    np.testing.assert_array_equal(answer(XWAMPolicyPipeline.from_pretrained(folder)), answer(pipe))
 
 
 def test_files_of_others_and_of_other_variants_stay(pipe, folder):
@@ -403,7 +463,6 @@ def test_files_of_others_and_of_other_variants_stay(pipe, folder):
     deaf = XWAMPolicyPipeline.from_pipe(pipe, text_encoder=None, tokenizer=None)
     deaf.save_pretrained(folder, variant="bf16", max_shard_size="1MB")
     assert {name: (folder / name).read_bytes() for name in before} == before
-    assert {path.name for path in (folder / "text_encoder").iterdir()} == {"notes.txt"}
     for variant in (None, "bf16"):
         loaded = XWAMPolicyPipeline.from_pretrained(
             folder, variant=variant, text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer
@@ -415,7 +474,7 @@ def test_files_of_others_and_of_other_variants_stay(pipe, folder):
     "step", ["xwam.pipelines.storage.render_model_card", "xwam.checkpoints.saved_files.write_manifest"]
 )
 def test_a_save_that_fails_leaves_the_folder_as_it_was(pipe, folder, monkeypatch, step):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("No space left on device")
 
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -60,19 +60,32 @@ def write_manifest(folder: Path | str, *, beside: Mapping[str, FileRecord] | Non
         CheckpointError: If there is no such folder.
     """
     folder = Path(folder)
-    names = [name for name in list_files(folder) if _is_listed(name)]
-    digests = sha256_of_files(folder, names)
-    own = {name: FileRecord((folder / name).stat().st_size, digests[name]) for name in names}
+    own = records_of_files(folder, list_files(folder))
     records = {name: asdict(record) for name, record in {**(beside or {}), **own}.items()}
     path = folder / MANIFEST_NAME
     temporary = folder / f".{MANIFEST_NAME}.{os.getpid()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({"version": MANIFEST_VERSION, "files": records}, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump({"version": MANIFEST_VERSION, "files": records}, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     sync_folder(folder)
     return path
+
+
+def records_of_files(folder: Path, names: Iterable[str]) -> dict[str, FileRecord]:
+    """What a manifest says of those of the files that it lists.
+
+    Args:
+        folder (`Path`): With the files.
+        names (`Iterable[str]`): Relative paths with `/`.
+    """
+    listed = [name for name in names if is_listed(name)]
+    digests = sha256_of_files(folder, listed)
+    return {name: FileRecord((folder / name).stat().st_size, digests[name]) for name in listed}
 
 
 def read_manifest(folder: Path | str) -> dict[str, FileRecord] | None:
@@ -167,13 +180,14 @@ def _is_below(name: str, folder: str) -> bool:
     return not folder or name.startswith(folder.rstrip("/") + "/")
 
 
-def _is_listed(name: str) -> bool:
+def is_listed(name: str) -> bool:
+    """Whether a manifest lists a file of this name: not itself, the model card and what is hidden."""
     path = PurePosixPath(name)
     return name not in {MANIFEST_NAME, "README.md"} and not any(part.startswith(".") for part in path.parts)
 
 
 def _is_loaded(name: str) -> bool:
-    return _is_listed(name) and PurePosixPath(name).suffix in {".safetensors", ".json"}
+    return is_listed(name) and PurePosixPath(name).suffix in {".safetensors", ".json"}
 
 
 def _refuse(folder: Path, fault: str, names: Collection[str]) -> None:

@@ -4,11 +4,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
-from xwam.checkpoints.manifest import MANIFEST_NAME, write_manifest
+from xwam.checkpoints.manifest import MANIFEST_NAME, records_of_files, write_manifest
+from xwam.checkpoints.paths import list_files
+from xwam.errors import CheckpointError
+from xwam.utils.disk import sync_folder, sync_tree
+
+_CACHE = ".cache/xwam"  # what is in `.cache` belongs to no checkpoint
 
 # What diffusers and transformers write into the folder of a component beside its weights.
 _PLAIN_FILES = frozenset(
@@ -24,14 +29,13 @@ _WEIGHTS = re.compile(
 )
 
 
-def files_of_saves(files: Iterable[str], components: Mapping[str, bool], variant: str | None) -> set[str]:
-    """Those of the files that an earlier save of a pipeline wrote, and that a new one replaces or takes away.
+def files_of_saves(files: Iterable[str], components: Collection[str], variant: str | None) -> set[str]:
+    """Those of the files that an earlier save of a pipeline's components wrote, and that a new one replaces or takes away.
 
     Args:
         files (`Iterable[str]`): Of a folder or a repository, as relative paths with `/`.
-        components (`Mapping[str, bool]`): By name, whether the pipeline has the component now.
-        variant (`str` or `None`): Which weights are saved now; those of other variants lie beside them, unless the component
-            is gone.
+        components (`Collection[str]`): Names of those that are saved now.
+        variant (`str` or `None`): Which weights are saved now; those of other variants lie beside them.
     """
     found = set()
     for file in files:
@@ -39,17 +43,17 @@ def files_of_saves(files: Iterable[str], components: Mapping[str, bool], variant
         if component not in components:
             continue
         weights = _WEIGHTS.fullmatch(name)
-        is_replaced = not components[component] or (weights and (weights["of_file"] or weights["of_index"]) == variant)
-        if name in _PLAIN_FILES or (weights and is_replaced):
+        if name in _PLAIN_FILES or (weights and (weights["of_file"] or weights["of_index"]) == variant):
             found.add(file)
     return found
 
 
 @contextmanager
 def replacing_files(folder: Path, stale: Collection[str]) -> Iterator[Path]:
-    """Hand out an empty folder, whose files move into `folder` when the block ends without an error; a manifest comes last.
+    """Hand out an empty folder, whose files move into `folder` when the block ends without an error, with a new manifest.
 
-    Whatever fails, `folder` holds what it held before.
+    Whatever fails, `folder` holds what it held before. A process that is killed while the files move leaves a folder that is
+    refused as damaged until something is saved there again, and the earlier files in its `.cache`.
 
     Args:
         folder (`Path`): Where the files belong; made where it does not exist.
@@ -57,53 +61,106 @@ def replacing_files(folder: Path, stale: Collection[str]) -> Iterator[Path]:
 
     Returns:
         `Iterator[Path]`: Folder to fill.
+
+    Raises:
+        CheckpointError: If a file stands where a folder belongs, or the other way round, or the folder holds links that leave it.
+        OSError: If the folder cannot be written.
     """
     folder = Path(os.path.realpath(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.parent if os.access(folder.parent, os.W_OK) else folder
-    with tempfile.TemporaryDirectory(prefix=f".tmp-{folder.name}-", dir=beside, ignore_cleanup_errors=True) as new:
-        yield Path(new)
-        old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=beside))  # kept where putting back fails
-        _exchange(folder, Path(new), old, stale)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(folder: Path, new: Path, old: Path, stale: Collection[str]) -> None:
-    arriving = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
-    leaving = sorted(name for name in {*stale, *arriving, MANIFEST_NAME} if os.path.lexists(folder / name))
     is_new = not folder.exists()
-    folder.mkdir(exist_ok=True)
-    laid_aside: list[str] = []
-    arrived: list[str] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = folder / _CACHE
     try:
-        for name in leaving:
-            _move(folder / name, old / name)
-            laid_aside.append(name)
-        for name in arriving:
-            arrived.append(name)
-            _move(new / name, folder / name)
-        arrived.append(MANIFEST_NAME)
-        write_manifest(folder)
-    except BaseException:
-        for name in arrived:
-            (folder / name).unlink(missing_ok=True)
-        for name in laid_aside:
-            _move(old / name, folder / name)
-        _remove_empty(folder, arrived)
-        if is_new:
-            folder.rmdir()
-        shutil.rmtree(old, ignore_errors=True)
+        list_files(folder)  # what would keep the manifest from being written is said now
+        cache.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=cache))
+        new, old = staging / "new", staging / "old"
+        new.mkdir()
+        yield new
+        stale = {name for name in stale if os.path.lexists(folder / name)}
+        arriving = list_files(new)
+        _refuse_what_is_in_the_way(folder, arriving)
+        staying = set(list_files(folder)) - {*stale, *arriving}
+        write_manifest(new, beside=records_of_files(folder, staying))
+        sync_tree(new)
+        _exchange(folder, new, old, {*stale, *arriving}, arriving)
+    except _NotPutBackError:
         raise
-    _remove_empty(folder, laid_aside)
+    except BaseException:
+        _remove_staging(cache)
+        if is_new:
+            _remove_folder(folder)
+        raise
+    _remove_staging(cache)  # with what killed saves left
 
 
-def _move(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
+class _NotPutBackError(CheckpointError):
+    """Files of an earlier save lie elsewhere."""
+
+
+def _refuse_what_is_in_the_way(folder: Path, arriving: Iterable[str]) -> None:
+    for name in arriving:
+        if (folder / name).is_dir():
+            raise CheckpointError(f"{folder / name} is a folder, where a file is to be saved.")
+        for parent in PurePosixPath(name).parents:
+            if os.path.lexists(folder / parent) and not (folder / parent).is_dir():
+                raise CheckpointError(f"{folder / parent} is a file, where a folder is to be saved.")
+
+
+def _exchange(folder: Path, new: Path, old: Path, leaving: Collection[str], arriving: Sequence[str]) -> None:
+    """Lay the leaving files aside and move the arriving ones in; undo all of it where one of the moves fails.
+
+    The manifest goes first: what a kill leaves does not fit it, and so is never taken for a checkpoint.
+    """
+    made: list[tuple[Path, Path]] = []
+    try:
+        for names in ([MANIFEST_NAME], sorted(leaving)):
+            _move([(folder / name, old / name) for name in names if os.path.lexists(folder / name)], made)
+            _move([(new / name, folder / name) for name in names if os.path.lexists(new / name)], made)
+        for place in {folder, *((folder / name).parent for name in arriving)}:
+            sync_folder(place)
+    except BaseException as error:
+        left = _undo(made)
+        _remove_empty(folder, arriving)
+        if left:
+            raise _NotPutBackError(
+                f"Saving into {folder} failed ({error}), and these files could not be put back; they are in {old.parent}: {left}."
+            ) from error
+        raise
+    _remove_empty(folder, leaving)
+
+
+def _move(pairs: Iterable[tuple[Path, Path]], made: list[tuple[Path, Path]]) -> None:
+    for path, target in pairs:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.append((path, target))
+        os.replace(path, target)
+
+
+def _undo(made: Sequence[tuple[Path, Path]]) -> list[str]:
+    """Move back what was moved, the last first; what could not be."""
+    left = []
+    for path, target in reversed(made):
+        try:
+            if os.path.lexists(target) and not os.path.lexists(path):
+                os.replace(target, path)
+        except OSError:
+            left.append(str(path))
+    return left
 
 
 def _remove_empty(folder: Path, names: Collection[str]) -> None:
     """Remove the component folders of these files that hold nothing any more."""
     for parent in {(folder / name).parent for name in names} - {folder}:
-        if parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
+        _remove_folder(parent)
+
+
+def _remove_staging(cache: Path) -> None:
+    shutil.rmtree(cache, ignore_errors=True)
+    _remove_folder(cache.parent)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a folder that is empty."""
+    with suppress(OSError):
+        folder.rmdir()

@@ -12,7 +12,7 @@ from xwam.checkpoints.manifest import MANIFEST_NAME, verify_manifest
 from xwam.checkpoints.paths import contained_path, list_files
 from xwam.checkpoints.safetensors_check import check_safetensors
 from xwam.checkpoints.unsafe_files import refuse_content, refuse_name
-from xwam.errors import CheckpointConfigError, CorruptFileError, UnsafeFileError
+from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError, UnsafeFileError
 
 MODEL_INDEX_NAME = "model_index.json"
 
@@ -144,14 +144,18 @@ def check_components(folder: Path, *, passed: Collection[str] = (), variant: str
 
     Raises:
         CorruptFileError: If one is missing.
+        CheckpointError: If no component has weights of the variant.
     """
-    path = folder / MODEL_INDEX_NAME
+    path, with_weights = folder / MODEL_INDEX_NAME, []
     for name, entry in read_json(path).items():
         if not isinstance(entry, list) or name.startswith("_") or entry[0] is None or name in passed:
             continue
         if not contained_path(folder, name).is_dir():
             raise CorruptFileError(f"{path} names the component `{name}`, but {folder / name} is missing.")
         _check_component_files(folder / name, entry[1], variant)
+        with_weights += [folder / name / own for own in _weight_names(_WEIGHTS_STEM.get(entry[1]), variant)[:2]]
+    if variant and with_weights and not any(file.is_file() for file in with_weights):
+        raise CheckpointError(f"{folder} has weights of the variant {variant!r} for none of its components.")
 
 
 def _check_file(path: Path, name: str) -> None:
@@ -254,8 +258,10 @@ def _check_component_files(folder: Path, class_name: str, variant: str | None) -
             raise CorruptFileError(f"{folder} lacks its {' or '.join(names)}.{hint}")
 
 
-def _weight_names(stem: str, variant: str | None) -> tuple[str, ...]:
+def _weight_names(stem: str | None, variant: str | None) -> tuple[str, ...]:
     """Names under which weights may begin: one file, or the index of shards; those of the variant come first."""
+    if stem is None:
+        return ()
     infixes = [f".{variant}", ""] if variant else [""]
     return tuple(
         name for infix in infixes for name in (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")

@@ -7,7 +7,6 @@ README.md, manifest.json           model card; hashes
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from xwam.checkpoints.json_files import parse_json
-from xwam.checkpoints.manifest import write_manifest
 from xwam.checkpoints.safetensors_check import check_safetensors
+from xwam.checkpoints.saved_files import replacing_files
 from xwam.checkpoints.sources import ADAPTER_WEIGHTS_NAME
 from xwam.errors import CheckpointConfigError, CheckpointError, CheckpointMismatchError
 from xwam.loaders.base_identity import BaseIdentity
@@ -52,29 +51,26 @@ class RobotAdapter:
     base: BaseIdentity
 
 
-def write_robot_adapter(folder: Path, adapter: RobotAdapter, card: str) -> None:
-    """Write the folder of a robot; its manifest comes last.
+def write_robot_adapter(folder: Path, adapter: RobotAdapter, card: str, *, replaces_card: bool = False) -> None:
+    """Write the folder of a robot; if anything fails, the folder is as before.
 
     Args:
         folder (`Path`): Made where it does not exist; files of a robot that are there are replaced.
         adapter (`RobotAdapter`): What to write.
-        card (`str`): Text of the model card; one that is there is kept.
+        card (`str`): Text of the model card.
+        replaces_card (`bool`, *optional*, defaults to `False`): Write the card over one that is there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {_LORA + name: tensor for name, tensor in adapter.lora.items()}
     tensors |= {_EMBODIMENT + name: tensor for name, tensor in adapter.embodiment.items()}
     metadata = {_LORA + name: _plain(value) for name, value in adapter.lora_config.items()}
     metadata |= {f"{_EMBODIMENT}format": FORMAT_VERSION, f"{_EMBODIMENT}base": adapter.base.to_dict()}
     written = {name: tensor.detach().to("cpu").contiguous() for name, tensor in sorted(tensors.items())}
-    # A file in its place may be mapped into someone's memory.
-    temporary = folder / f".{ADAPTER_WEIGHTS_NAME}.{os.getpid()}"
-    save_file(written, temporary, metadata={"format": "pt", METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    temporary.replace(folder / ADAPTER_WEIGHTS_NAME)
-    adapter.processor.save_pretrained(folder)
-    readme = folder / "README.md"
-    if not readme.exists():
-        readme.write_text(card, encoding="utf-8")
-    write_manifest(folder)
+    told = {"format": "pt", METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+    with replacing_files(folder, stale=()) as new:
+        save_file(written, new / ADAPTER_WEIGHTS_NAME, metadata=told)
+        adapter.processor.save_pretrained(new)
+        if replaces_card or not (folder / "README.md").exists():
+            (new / "README.md").write_text(card, encoding="utf-8")
 
 
 def read_robot_adapter(folder: Path) -> RobotAdapter:

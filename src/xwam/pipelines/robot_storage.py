@@ -1,10 +1,10 @@
 """Saving and publishing of one robot of a pipeline: its folder and its model card."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi
-
+from xwam.checkpoints.publishing import HubRepository
 from xwam.checkpoints.verification import verify_component
 from xwam.loaders.robot_adapter import XWAMRobotMixin
 from xwam.loaders.robot_files import read_robot_adapter, write_robot_adapter
@@ -34,10 +34,8 @@ class RobotStorage(XWAMRobotMixin):
         """
         check_card(card)
         adapter = self.robot_adapter(adapter_name)
-        folder = Path(save_directory)
-        if card is not None:
-            (folder / MODEL_CARD_NAME).unlink(missing_ok=True)
-        write_robot_adapter(folder, adapter, render_robot_card(adapter, card or ModelCard()))
+        text = render_robot_card(adapter, card or ModelCard())
+        write_robot_adapter(Path(save_directory), adapter, text, replaces_card=card is not None)
 
     def push_robot_to_hub(
         self,
@@ -55,7 +53,8 @@ class RobotStorage(XWAMRobotMixin):
         Args:
             repo_id (`str`): Repository, such as `"user/my-robot-xwam"`; made where it does not exist.
             adapter_name (`str`, *optional*): Which robot; the active one where not given.
-            card (`ModelCard`, *optional*): What only you know; see `save_robot`.
+            card (`ModelCard`, *optional*): What only you know; see `save_robot`. A card that is already there is kept when this
+                is not given.
             token (`str`, *optional*): Access token.
             private (`bool`, *optional*): Visibility of a new repository.
             create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead.
@@ -64,11 +63,13 @@ class RobotStorage(XWAMRobotMixin):
         Returns:
             `str`: Address of the commit or pull request.
         """
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
             self.save_robot(folder, adapter_name, card=card)
-            return publish_robot(
-                folder, repo_id, token=token, private=private, create_pr=create_pr, commit_message=commit_message
-            )
+            repository = HubRepository(repo_id, token=token, private=private)
+            if card is None and MODEL_CARD_NAME in repository.files:
+                (folder / MODEL_CARD_NAME).unlink()
+            return repository.publish(folder, create_pr=create_pr, commit_message=commit_message)
 
 
 def publish_robot(
@@ -98,7 +99,7 @@ def publish_robot(
     """
     verify_component(folder)
     read_robot_adapter(Path(folder))
-    api = HfApi(token=token)
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message, create_pr=create_pr)
-    return str(commit.pr_url if create_pr else commit.commit_url)
+    repository = HubRepository(repo_id, token=token, private=private)
+    with tempfile.TemporaryDirectory() as name:
+        copy = shutil.copytree(folder, Path(name) / "robot", ignore=shutil.ignore_patterns(".cache", ".git"))
+        return repository.publish(copy, create_pr=create_pr, commit_message=commit_message)

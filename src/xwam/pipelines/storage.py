@@ -2,29 +2,31 @@
 
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from diffusers import DiffusionPipeline
-from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
 from xwam.checkpoints.hub import fetch_snapshot
-from xwam.checkpoints.manifest import MANIFEST_NAME, FileRecord, read_manifest, write_manifest
 from xwam.checkpoints.origins import forget_origins
+from xwam.checkpoints.publishing import HubRepository
 from xwam.checkpoints.saved_files import files_of_saves, replacing_files
 from xwam.checkpoints.sources import check_is_pipeline, local_folder
 from xwam.checkpoints.verification import verify_folder
-from xwam.errors import CheckpointError
 from xwam.models.model_features import check_can_be_saved
 from xwam.models.model_loading import folder_is_verified
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.pipelines.model_card import ModelCard, check_card, render_model_card
 
 MODEL_CARD_NAME = "README.md"
-_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*[KMGT]B\s*", re.IGNORECASE)  # as huggingface_hub reads it
+COMMIT_MESSAGE = "Upload an X-WAM pipeline"
+_SIZE = re.compile(r"\s*(\d*\.?\d+)\s*[KMGT]B\s*", re.IGNORECASE)  # as huggingface_hub reads it
+_SAVE_ARGUMENTS = frozenset(
+    {"variant", "max_shard_size", "safe_serialization", "token", "private", "create_pr", "commit_message"}
+)
 # What diffusers keeps of model offloading with the pipeline, not with its models.
 _OFFLOADING = ("_all_hooks", "_offload_device", "_offload_gpu_id")
 
@@ -124,23 +126,21 @@ class PipelineStorage(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, *, card: ModelCard | None = None, **kwargs: Any) -> None:
         """Write the pipeline, a model card and a manifest of all files into a folder.
 
-        What an earlier save wrote there is replaced, but for weights of another `variant`; other files stay. Everything is
-        written beside the folder first: if that fails, the folder is as before.
+        What an earlier save of the same components wrote there is replaced, but for weights of another `variant`; other files
+        stay, those of components that this pipeline does not have among them. If anything fails, the folder is as before.
 
         Args:
             save_directory (`str` or `Path`): Folder; made where it does not exist.
             card (`ModelCard`, *optional*): What only you know: training data, licence, measurements. A card that is already
                 in the folder is kept when this is not given.
             kwargs: `variant`, `max_shard_size`, and `push_to_hub=True` with `repo_id` (the folder's name where
-                it is not given), `token`, `private`, `create_pr`. The folder is written first, then published.
+                it is not given), `token`, `private`, `create_pr`, `commit_message`. The folder is written first, then published.
 
         Raises:
-            TypeError: If `card` is no `ModelCard`; nothing is written then.
+            TypeError: If `card` is no `ModelCard`, or there is no such argument; nothing is written then.
             ValueError: If an argument is impossible, or the weights would be written in a form that cannot be loaded again, such
                 as unfused LoRA adapters or pickles; nothing is written then.
         """
-        if not kwargs.pop("safe_serialization", True):
-            raise ValueError("`safe_serialization` must be True: weights are written as safetensors only.")
         folder = Path(save_directory)
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"`save_directory` must be a folder or not be there, but {folder} is a file.")
@@ -149,17 +149,15 @@ class PipelineStorage(DiffusionPipeline):
         if is_published:
             validate_repo_id(repo_id)
         self._check_can_be_saved(card, kwargs)
-        form = {name: kwargs[name] for name in ("variant", "max_shard_size") if name in kwargs}
         readme = folder / MODEL_CARD_NAME
+        is_told = card is not None or readme.exists()
         there = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if not path.is_dir()]
         with replacing_files(folder, self._files_of_earlier_save(there, kwargs.get("variant"))) as new:
-            super().save_pretrained(new, **form)  # type: ignore[misc]
-            forget_origins(new, self.components)
+            self._write(new, kwargs)
             if card is not None or not readme.exists():
-                text = render_model_card(self.components, card or ModelCard())
-                (new / MODEL_CARD_NAME).write_text(text, encoding="utf-8")
+                self._write_card(new, card)
         if is_published:
-            self.push_to_hub(repo_id, card=card, **kwargs)
+            self._publish(repo_id, readme.read_text(encoding="utf-8") if is_told else None, **kwargs)
 
     def push_to_hub(
         self,
@@ -169,7 +167,7 @@ class PipelineStorage(DiffusionPipeline):
         token: str | None = None,
         private: bool | None = None,
         create_pr: bool = False,
-        commit_message: str = "Upload an X-WAM pipeline",
+        commit_message: str = COMMIT_MESSAGE,
         **kwargs: Any,
     ) -> str:
         """Publish the pipeline with its model card on the Hugging Face Hub, in one commit.
@@ -178,48 +176,78 @@ class PipelineStorage(DiffusionPipeline):
 
         Args:
             repo_id (`str`): Repository, such as `"user/my-robot-xwam"`; made where it does not exist.
-            card (`ModelCard`, *optional*): What only you know; see `save_pretrained`.
+            card (`ModelCard`, *optional*): What only you know: training data, licence, measurements. A card that is already
+                there is kept when this is not given.
             token (`str`, *optional*): Access token.
             private (`bool`, *optional*): Visibility of a new repository.
             create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead.
-            commit_message (`str`, *optional*, defaults to `"Upload an X-WAM pipeline"`): Message of the commit.
+            commit_message (`str`, *optional*, defaults to `COMMIT_MESSAGE`): Message of the commit.
             kwargs: `variant` and `max_shard_size`.
 
         Returns:
             `str`: Address of the commit or pull request.
 
         Raises:
-            TypeError: If `card` is no `ModelCard`; the Hub is not asked then.
+            TypeError: If `card` is no `ModelCard`, or there is no such argument; the Hub is not asked then.
             ValueError: If an argument is impossible or the pipeline cannot be saved; the Hub is not asked then.
         """
         validate_repo_id(repo_id)
         self._check_can_be_saved(card, kwargs)
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        there = set(api.list_repo_files(repo_id))
-        earlier = self._files_of_earlier_save(there, kwargs.get("variant"))
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, card=card, **kwargs)
-            write_manifest(folder, beside=_records(api, repo_id, there - earlier))
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, commit_message=commit_message, create_pr=create_pr,
-                delete_patterns=sorted(earlier),  # but for those that are uploaded
-            )  # fmt: skip
-        return str(commit.pr_url if create_pr else commit.commit_url)
+        text = None if card is None else render_model_card(self.components, card)
+        return self._publish(
+            repo_id, text, token=token, private=private, create_pr=create_pr, commit_message=commit_message, **kwargs
+        )
+
+    def _write(self, folder: Path, form: Mapping[str, Any]) -> None:
+        form = {name: form[name] for name in ("variant", "max_shard_size") if name in form}
+        super().save_pretrained(folder, **form)  # type: ignore[misc]
+        forget_origins(folder, self.components)
+
+    def _write_card(self, folder: Path, card: ModelCard | None) -> None:
+        text = render_model_card(self.components, card or ModelCard())
+        (folder / MODEL_CARD_NAME).write_text(text, encoding="utf-8")
+
+    def _publish(
+        self,
+        repo_id: str,
+        card: str | None,
+        *,
+        token: str | None = None,
+        private: bool | None = None,
+        create_pr: bool = False,
+        commit_message: str = COMMIT_MESSAGE,
+        **form: Any,
+    ) -> str:
+        """Replace what was published, with this text as its card; without one, a card that is there stays."""
+        repository = HubRepository(repo_id, token=token, private=private)
+        replaced = self._files_of_earlier_save(repository.files, form.get("variant"))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self._write(folder, form)
+            if card is not None:
+                (folder / MODEL_CARD_NAME).write_text(card, encoding="utf-8")
+            elif MODEL_CARD_NAME not in repository.files:
+                self._write_card(folder, None)
+            return repository.publish(folder, replaced=replaced, create_pr=create_pr, commit_message=commit_message)
 
     def _check_can_be_saved(self, card: ModelCard | None, form: Mapping[str, Any]) -> None:
-        """Refuse before anything is written or published what would fail halfway."""
+        """Refuse before anything is written or published what would fail halfway or do nothing."""
+        if unknown := sorted(form.keys() - _SAVE_ARGUMENTS):
+            raise TypeError(f"There is no argument {unknown[0]!r}; known are {sorted(_SAVE_ARGUMENTS)}.")
+        if not form.get("safe_serialization", True):
+            raise ValueError("`safe_serialization` must be True: weights are written as safetensors only.")
         check_can_be_saved(self.transformer)
         check_card(card)
         variant, size = form.get("variant"), form.get("max_shard_size")
         if variant is not None and not (isinstance(variant, str) and re.fullmatch(r"[\w.-]+", variant)):
             raise ValueError(f"`variant` must be of letters, digits, `_`, `.` and `-`, but is {variant!r}.")
-        is_size = (type(size) is int and size > 0) or (isinstance(size, str) and _SIZE.fullmatch(size))
+        number = _SIZE.fullmatch(size) if isinstance(size, str) else None
+        is_size = float(number[1]) > 0 if number else type(size) is int and size > 0
         if size is not None and not is_size:
             raise ValueError(f"`max_shard_size` must be a size such as '5GB', or a number of bytes, but is {size!r}.")
 
     def _files_of_earlier_save(self, files: Iterable[str], variant: str | None) -> set[str]:
-        components = {name: getattr(self, name) is not None for name in self._component_names()}
+        components = [name for name in self._component_names() if getattr(self, name) is not None]
         return files_of_saves(files, components, variant)
 
     @classmethod
@@ -231,16 +259,3 @@ def _depth_branch(folder: Path) -> str | None:
     """The branch of the transformer in a pipeline's folder."""
     config: Any = XWAMTransformer3DModel.load_config(folder, subfolder="transformer")
     return config.get("depth_branch")
-
-
-def _records(api: HfApi, repo_id: str, names: Collection[str]) -> dict[str, FileRecord]:
-    """What the manifest of a repository says of some of its files; nothing where it has none or a damaged one."""
-    if MANIFEST_NAME not in names:
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        api.hf_hub_download(repo_id, MANIFEST_NAME, local_dir=folder)
-        try:
-            records = read_manifest(folder) or {}
-        except CheckpointError:
-            return {}
-    return {name: record for name, record in records.items() if name in names}

@@ -15,9 +15,8 @@ from pathlib import Path
 from xwam.checkpoints.manifest import verify_manifest, write_manifest
 from xwam.checkpoints.paths import list_files
 from xwam.checkpoints.unsafe_files import refuse_name
-from xwam.data.writers.durable_files import sync_tree
 from xwam.errors import CheckpointError, TrainingError
-from xwam.utils.disk import sync_folder
+from xwam.utils.disk import sync_folder, sync_tree
 
 SAVE_WAITS = (0.5, 2.0)  # seconds before the second and the third attempt
 

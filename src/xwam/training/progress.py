@@ -12,8 +12,8 @@ from typing import Any, Self
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from xwam.data.writers.durable_files import sync_file
 from xwam.training.config import TrainConfig
+from xwam.utils.disk import sync_file
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from xwam.data.writers.durable_files import move_tree, sync_tree, write_json
+from xwam.data.writers.durable_files import move_tree, write_json
 from xwam.data.writers.episode_writer import EPISODE_FILE, PARTIAL_PREFIX, EpisodeDescription, EpisodeWriter
 from xwam.data.writers.recording_format import RecordingFormat
 from xwam.utils.differences import first_difference
+from xwam.utils.disk import sync_tree
 
 STAGING = ".staging"
 

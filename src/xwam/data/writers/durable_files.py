@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from xwam.utils.disk import sync_folder
+from xwam.utils.disk import sync_file, sync_folder, sync_tree
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
@@ -77,22 +77,6 @@ def move_tree(source: Path, target: Path) -> None:
         folders |= {target / part for part in place.relative_to(target).parents}
     for folder in folders:
         sync_folder(folder)
-
-
-def sync_tree(folder: Path) -> None:
-    """Bring all files and folders below a folder to the disk."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            sync_file(path)
-    sync_folder(folder)
-
-
-def sync_file(path: Path) -> None:
-    """Bring a file's content to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _move_file(source: Path, target: Path) -> None:
