@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -183,10 +184,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(work, other
 def few_cells(monkeypatch):
     """The ablations at their smallest."""
     monkeypatch.setattr(recipe, "XWAMScheduler", partial(XWAMScheduler, num_inference_steps=2, num_action_steps=1))
-    monkeypatch.setattr(
-        ablations, "CELLS", [Cell("interleaved", "ans"), Cell("none", "ans"), Cell("interleaved", "sync", 1)]
-    )
-    monkeypatch.setattr(ablations, "BRANCHES", ("interleaved", "none"))
+    sync = Cell("interleaved", "sync", 1)
+    cells = [Cell("interleaved", "ans"), Cell("none", "ans"), sync, sync._replace(together=True)]
+    monkeypatch.setattr(ablations, "CELLS", cells)
     monkeypatch.setattr(ablations, "STEPS", ((1, 3), (3, 3)))
     monkeypatch.setattr(ablations, "TIMED_CHUNKS", 2)
 
@@ -202,24 +202,33 @@ def test_ablations_train_each_cell_once_and_measure_all(work, other_seed, few_ce
         "interleaved-ans-0": set(),
         "none-ans-0": {"abs_rel", "chamfer"},
         "interleaved-sync-1": set(),
+        "interleaved-sync-1-together": set(),
         "interleaved-ans-1-all_stages": set(),
     }
     actions = [own["action_rms"] for own in found["cells"].values()]
-    assert len(set(actions)) == 4, "four trainings"
+    assert len(set(actions)) == 5, "four trainings, one of them sampled in two ways"
+    weights = [
+        work / "ablations" / name / "pipeline/transformer/diffusion_pytorch_model.safetensors"
+        for name in ("interleaved-sync-1", "interleaved-sync-1-together")
+    ]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert set(found["chunk_ms"]) == set(found["cells"])
     first, second = found["steps"]["pairs"]
     assert first["action_error"] != second["action_error"], "other numbers of steps"
     assert first["loss_actions"] == second["loss_actions"], "of the same weights"
     assert [own["success"]["num_episodes"] for own in found["steps"]["pairs"]] == [2, 2]
     assert "--again DIR_1 --steps-of MODEL --episodes 1 --held-out 1`" in table.read_text()
-    assert set(found["chunk_ms"]) == {"interleaved", "none"}
     rows = [line for line in table.read_text().splitlines() if line.startswith(("| interleaved ", "| none "))]
-    assert ["1, all stages" in row for row in rows] == [False, False, False, True]
+    assert ["1, all stages" in row for row in rows] == [False, False, False, False, True]
+    assert ["sampled together" in row for row in rows] == [False, False, False, True, False]
     success = found["cells"]["none-ans-0"]["success"]
     assert f"{100 * success['success_rate']:.0f} [" in table.read_text()
     trained = {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")}
     own = {path.relative_to(work / "ablations").parts[0] for path in trained}
     steps = f"steps-{found['steps']['model']}"
-    assert own == {"none-ans-0", "interleaved-sync-1", "shared", steps}, "train.py trained the first"
+    assert own == {"none-ans-0", "interleaved-sync-1", "interleaved-sync-1-together", "shared", steps}, (
+        "train.py trained the first"
+    )
     table.unlink()
     ablations.main(words)
     assert {path: path.stat().st_mtime_ns for path in (work / "ablations").rglob("*.safetensors")} == trained
@@ -256,6 +265,20 @@ def test_ablations_do_not_put_other_trainings_into_one_table(work, few_cells, mo
     with pytest.raises(SystemExit):
         ablations.main(["--size", "tiny", "--work", str(work)])
     assert "was trained with learning_rate 0.001, but here it is 0.5" in capsys.readouterr().err
+
+
+def test_ablations_do_not_go_on_with_a_training_that_was_begun_otherwise(
+    work, few_cells, tmp_path, monkeypatch, capsys
+):
+    copy = shutil.copytree(work, tmp_path / "work", ignore=shutil.ignore_patterns("ablations"))
+    begun = copy / "ablations" / "none-ans-0" / "train_config.json"
+    begun.parent.mkdir(parents=True)
+    config = json.loads((copy / "transformer" / "train_config.json").read_text())
+    begun.write_text(json.dumps({**config, "learning_rate": 0.25}))
+    with pytest.raises(SystemExit):
+        ablations.main(["--size", "tiny", "--work", str(copy)])
+    assert "none-ans-0 was trained with learning_rate 0.25, but here it is 0.001" in capsys.readouterr().err
+    assert [path.name for path in begun.parent.iterdir()] == ["train_config.json"]
 
 
 def test_held_out_episodes_are_of_every_kind_and_not_trained_on(work):

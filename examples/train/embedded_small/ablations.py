@@ -44,11 +44,13 @@ class Cell(NamedTuple):
     noise: str
     seed: int = 0
     all_stages: bool = False  # whether text encoder, VAE and latents are of that seed too
+    together: bool = False  # whether the actions are sampled in as many steps as the video
 
     @property
     def name(self) -> str:
         """Of its folder, and in the results."""
-        return f"{self.depth}-{self.noise}-{self.seed}" + ("-all_stages" if self.all_stages else "")
+        marks = [mark for mark in ("all_stages", "together") if getattr(self, mark)]
+        return "-".join([self.depth, self.noise, str(self.seed), *marks])
 
 
 BRANCHES = ("interleaved", "none", "sequence", "channel")
@@ -56,6 +58,7 @@ OWN = Cell("interleaved", "ans")  # the training of train.py itself
 CELLS = (
     *(Cell(branch, "ans") for branch in BRANCHES),
     *(Cell("interleaved", mode) for mode in NOISE_MODES if mode != "ans"),
+    Cell("interleaved", "sync", together=True),  # the same weights as without
     Cell("interleaved", "ans", 1),  # how far apart the same lies
 )
 STEPS = ((10, 50), (2, 50), (1, 50), (10, 10))  # to the actions, to the video
@@ -72,9 +75,13 @@ def train_cell(run: Run, cell: Cell) -> Path:
     """
     if cell == OWN:
         return trained(run.work / TRAINED, run.size.main)
+    folder = run.work / "ablations" / cell.name
+    if cell.together:
+        return with_steps(train_cell(run, cell._replace(together=False)), folder / "pipeline", actions=None)
     run = replace(run, size=run.size.with_seed(cell.seed))
-    folder, config = run.work / "ablations" / cell.name, replace(run.size.main, noise_mode=cell.noise)
+    config = replace(run.size.main, noise_mode=cell.noise)
     if not (folder / "pipeline" / "model_index.json").exists():
+        _expect_config(folder, config)
         train_transformer(run, run.new_pipeline(cell.depth), folder, config=config)
     return trained(folder / "pipeline", config)
 
@@ -87,13 +94,20 @@ def trained(pipeline: Path, config: TrainConfig) -> Path:
     """
     if not (pipeline / "model_index.json").exists():
         raise ValueError(f"{pipeline.parent} holds no finished training; run the stages of train.py first.")
-    there, here = read_json(pipeline.parent / CONFIG_NAME), json.loads(json.dumps(config.to_dict()))
+    _expect_config(pipeline.parent, config)
+    return pipeline
+
+
+def _expect_config(folder: Path, config: TrainConfig) -> None:
+    """Refuse a training, finished or not, that was begun in another way."""
+    if not (folder / CONFIG_NAME).exists():
+        return
+    there, here = read_json(folder / CONFIG_NAME), json.loads(json.dumps(config.to_dict()))
     for facts in (there, here):
         del facts["compile_blocks"]  # where there is no compiler
     if difference := first_difference(there, here):
         field, was, now = difference
-        raise ValueError(f"{pipeline.parent} was trained with {field} {was}, but here it is {now}.")
-    return pipeline
+        raise ValueError(f"{folder} was trained with {field} {was}, but here it is {now}.")
 
 
 def trained_again(work: Path, run: Run) -> tuple[Cell, Path]:
@@ -154,21 +168,22 @@ def _plan(run: Run, model: Path, work: Path, **settings: int) -> Plan:
     )  # fmt: skip
 
 
-def measure_chunks(run: Run, models: Mapping[str, Path]) -> dict[str, float]:
-    """Milliseconds of a policy's chunk, the median, by depth branch: all in turn, so that a slow minute slows all."""
+def measure_chunks(run: Run, models: Mapping[Cell, Path]) -> dict[str, float]:
+    """Milliseconds of a policy's chunk, the median, by name of the cell: all in turn, so that a slow minute slows all."""
     observation, chunks = load_recorded_observation(), {}
-    for branch, model in models.items():
+    for cell, model in models.items():
         pipeline = XWAMPolicyPipeline.from_pretrained(model, dtype=torch.float32, load_depth=False).to(run.device)
         pipeline.set_progress_bar_config(disable=True)
-        chunks[branch] = partial(pipeline, observation)
-    return {branch: percentiles(seconds)["p50_ms"] for branch, seconds in timed(chunks, TIMED_CHUNKS).items()}
+        chunks[cell.name] = partial(pipeline, observation)
+    return {name: percentiles(seconds)["p50_ms"] for name, seconds in timed(chunks, TIMED_CHUNKS).items()}
 
 
-def with_steps(model: Path, folder: Path, actions: int, video: int) -> Path:
-    """The same weights in a folder of their own, with other numbers of steps."""
+def with_steps(model: Path, folder: Path, actions: int | None, video: int | None = None) -> Path:
+    """The same weights in a folder of their own, with other numbers of steps; `None`: as many as the model's to the video."""
     if not folder.exists():
         pipeline = XWAM4DPipeline.from_pretrained(model, dtype=torch.float32)
-        steps = {"num_action_steps": actions, "num_inference_steps": video}
+        own = pipeline.scheduler.config.num_inference_steps
+        steps = {"num_action_steps": actions or own, "num_inference_steps": video or own}
         pipeline.scheduler = XWAMScheduler.from_config(pipeline.scheduler.config, **steps)
         with whole_folder(folder) as draft:
             pipeline.save_pretrained(draft)
@@ -219,11 +234,11 @@ def markdown(found: Mapping[str, Any]) -> str:
         cells.append(
             [
                 cell.depth,
-                cell.noise,
+                f"{cell.noise}, sampled together" if cell.together else cell.noise,
                 f"{cell.seed}, all stages" if cell.all_stages else str(cell.seed),
                 rate(own["success"]),
                 *row,
-                _number(found["chunk_ms"][cell.depth], 0),
+                _number(found["chunk_ms"][cell.name], 0),
             ]
         )
     steps = [["T_a", "T_O", "success", *_STEP_COLUMNS]]
@@ -234,7 +249,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     dates, commits = (sorted({each for own in measured for each in own[name]}) for name in ("dates", "commits"))
     notes = [
         f"Each row is a transformer of its own, trained for {found['updates']} updates with the same settings. Rows that differ in the "
-        "seed only show how much is chance; “all stages”: text encoder, VAE and latents are of that seed too. Success: over "
+        "seed only show how much is chance; “all stages”: text encoder, VAE and latents are of that seed too. “Sampled together”: "
+        "the weights of the row above, actions and video in the same steps, as they are trained with `sync`. Success: over "
         f"{found['episodes']} episodes of every task, in percent, with Wilson's interval. PSNR in dB, over all frames of held-out "
         "windows. Actions: root mean square, normalised. Chunk: the policy's 32 commands, which need no interleaved branch.",
         f"Fewer steps to the actions (T_a) and to the video (T_O), of {found['steps_of']} (SHA-256 {found['steps']['model']}…):",
@@ -279,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "cells": {
             cell.name: measure_cell(run, cell, model, asked.episodes, asked.held_out) for cell, model in models.items()
         },
-        "chunk_ms": measure_chunks(run, {branch: models[Cell(branch, "ans")] for branch in BRANCHES}),
+        "chunk_ms": measure_chunks(run, models),
         "steps": measure_steps(run, steps_of, asked.episodes, asked.held_out),
         "steps_of": source,
         "updates": run.size.main.steps,
