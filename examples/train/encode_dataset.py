@@ -12,6 +12,8 @@ Started again with the same options, it goes on where it was stopped. Several GP
 """
 
 import argparse
+import logging
+import sys
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
 from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.mixture import Mixture
+from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
 from xwam.training.encoded_format import DTYPES
 from xwam.training.encoded_writer import EncodedDatasetWriter
@@ -120,4 +123,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (XWAMError, ValueError, ImportError, RuntimeError) as error:
+        logging.getLogger("encode_dataset").error("%s", error)
+        sys.exit(1)

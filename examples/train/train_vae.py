@@ -11,6 +11,8 @@ Started again with the same options, it goes on where it was stopped.
 """
 
 import argparse
+import logging
+import sys
 from pathlib import Path
 
 import torch
@@ -19,10 +21,12 @@ from tqdm import tqdm
 
 from xwam import RobotProcessor
 from xwam.data.readers.open import open_dataset
+from xwam.data.streams.mixture import Mixture
 from xwam.data.streams.stream import make_stream
+from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
 from xwam.training.publishing import check_targets
-from xwam.training.training_data import hold_out, robot_with_quantiles
+from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles
 from xwam.training.video_codec_training import VideoCodecConfig, draw_clips, measure_latents, train_video_codec
 from xwam.utils.options import require_at_least
 
@@ -66,7 +70,8 @@ def main() -> None:
             bar.update(step - bar.n)
             bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
 
-        train_video_codec(vae, batches, config, args.output / "checkpoints", show)
+        data = data_identity(Mixture.of(reader, RobotProcessor(robot)))
+        train_video_codec(vae, batches, config, args.output / "checkpoints", show, data=data)
 
     # 4. Measure the latents: their mean and deviation belong to the VAE
     stream = iter(batches(0))
@@ -103,4 +108,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (XWAMError, ValueError, ImportError, RuntimeError) as error:
+        logging.getLogger("train_vae").error("%s", error)
+        sys.exit(1)

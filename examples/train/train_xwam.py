@@ -69,7 +69,8 @@ def main() -> int:
     accelerator.print(f"{result.step} steps; the trained pipeline: {result.pipeline}")
     if args.push_to_hub and accelerator.is_main_process:
         trained = XWAMPolicyPipeline.from_pretrained(result.pipeline)
-        with publishing_explained(result.pipeline, args.push_to_hub):
+        again = f"XWAMPolicyPipeline.from_pretrained({str(result.pipeline)!r}).push_to_hub({args.push_to_hub!r})"
+        with publishing_explained(result.pipeline, args.push_to_hub, again):
             address = trained.push_to_hub(args.push_to_hub)
         accelerator.print(f"Published: {address}")
     accelerator.end_training()

@@ -79,7 +79,8 @@ def main() -> int:
     if args.push_to_hub and accelerator.is_main_process:
         best = args.output / BEST  # by validation, where there is one
         folder = best if best.is_dir() else result.pipeline
-        with publishing_explained(folder, args.push_to_hub):
+        again = f"xwam.pipelines.robot_storage.publish_robot({str(folder)!r}, {args.push_to_hub!r})"
+        with publishing_explained(folder, args.push_to_hub, again):
             address = publish_robot(folder, args.push_to_hub, private=args.private or None)
         accelerator.print(f"Published: {address}")
     accelerator.end_training()

@@ -112,7 +112,7 @@ def test_commands_without_states_are_enough(dataset: Path, tmp_path: Path):
         ),
         (ReplayOptions(with_depth=False), "holds episodes of another form: .*depth_range"),
         (ReplayOptions(pixel_format="yuv420p"), "'yuv444p' there and 'yuv420p' here"),
-        (ReplayOptions(environment_options={"randomized": True}), "world with randomized None, but now it is True"),
+        (ReplayOptions(environment_options={"randomized": True}), "world with randomized not set, but now it is True"),
     ],
 )
 def test_what_is_there_is_not_taken_for_something_else(
@@ -124,6 +124,24 @@ def test_what_is_there_is_not_taken_for_something_else(
         replay_dataset(dataset, tmp_path / "new", options)
     assert contents(tmp_path / "new") == before
     assert replay_dataset(dataset, tmp_path / "new", ReplayOptions()) == 0, "the same goes on"
+
+
+@pytest.mark.parametrize("output_format", ["lerobot", "release"])
+def test_what_waits_since_an_interruption_is_not_either(dataset: Path, tmp_path: Path, output_format: str):
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        replay_dataset(dataset, tmp_path / "new", ReplayOptions(), output_format=output_format, on_result=stop)
+    before = contents(tmp_path / "new")
+    other = ReplayOptions("states", environment_options={"randomized": True})
+    with pytest.raises(ValueError, match="world with randomized not set, but now it is True"):
+        replay_dataset(dataset, tmp_path / "new", other, output_format=output_format)
+    assert contents(tmp_path / "new") == before
+    assert replay_dataset(dataset, tmp_path / "new", ReplayOptions(), output_format=output_format) == 2
 
 
 def test_what_cannot_be_run_again_is_refused(tmp_path: Path):

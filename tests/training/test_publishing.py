@@ -22,14 +22,14 @@ from xwam.training.publishing import publishing_explained
     ],
 )
 def test_what_failed_and_where_the_training_is(error: Exception, reason: str):
-    with pytest.raises(TrainingError) as told, publishing_explained(Path("out/pipeline"), "user/my-robot"):
+    with pytest.raises(TrainingError) as told, publishing_explained(Path("out/pipeline"), "user/my-robot", "push()"):
         raise error
     assert str(told.value) == (
-        f"The training is finished and saved in out/pipeline, but could not be published as 'user/my-robot': {reason} The same "
-        "command, started again, only publishes."
+        f"The training is finished and saved in out/pipeline, but could not be published as 'user/my-robot': {reason} In "
+        "Python: push()"
     )
 
 
 def test_what_the_hub_is_not_to_blame_for_stays_as_it_is():
-    with pytest.raises(KeyError), publishing_explained(Path("out"), "user/my-robot"):
+    with pytest.raises(KeyError), publishing_explained(Path("out"), "user/my-robot", "push()"):
         raise KeyError("weights")

@@ -154,7 +154,7 @@ def test_a_run_is_not_begun_anew_over_an_old_one(tmp_path):
 
 def test_other_data_and_another_base_are_refused(tmp_path):
     make_trainer(tmp_path, export=nothing, steps=1, data={"kitchen": {"episodes": 3}})[0].run()
-    with pytest.raises(TrainingError, match=r"data are not those .*\(kitchen, episodes: 3 then, 4 now"):
+    with pytest.raises(TrainingError, match=r"data are not those .*\(kitchen\.episodes: 3 then, 4 now"):
         make_trainer(tmp_path, export=nothing, steps=2, data={"kitchen": {"episodes": 4}})[0].run()
     pipeline = tiny_pipeline()
     pipeline.transformer.blocks.requires_grad_(False)

@@ -97,6 +97,12 @@ def test_what_was_begun_otherwise_is_not_trained_on(changes, channels, field, tm
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_other_data_are_not_trained_on(tmp_path):
+    train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1), tmp_path, data={"0: squares": {"windows": 3}})
+    with pytest.raises(TrainingError, match=r"`data\.0: squares\.windows` = 3, not 4"):
+        train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1), tmp_path, data={"0: squares": {"windows": 4}})
+
+
 def test_the_interval_of_saves_may_change(tmp_path):
     train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1), tmp_path)
     train_video_codec(tiny_vae(), batches, replace(CONFIG, steps=1, save_interval=7), tmp_path)

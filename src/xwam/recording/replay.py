@@ -15,6 +15,7 @@ import numpy as np
 
 from xwam.data.writers.dataset_writer import DatasetWriter, plain_key
 from xwam.data.writers.episode_writer import EpisodeDescription, EpisodeWriter
+from xwam.data.writers.lerobot_writer import LeRobotWriter
 from xwam.data.writers.recording_format import RecordingFormat, observed_state
 from xwam.envs.base import Environment
 from xwam.envs.robosuite_demonstrations import list_demonstrations, load_demonstration
@@ -140,10 +141,8 @@ def _replay(
     with open_writer(output_format, folder) as writer:
         done = {key for key, is_kept in writer.outcomes().items() if is_kept}
         same = [episode for episode in episodes if episode.key in done]
-        finished = [episode for episode in same if episode.key not in writer.waiting()]
-        if finished and output_format == "lerobot":
-            _expect_options(Path(folder), finished, options)
         if same:
+            _expect_options(writer, same, options)
             writer.expect_form(make_worker().form(same[0]))
         jobs = [episode for episode in episodes if episode.key not in writer.outcomes()]
         for job, result in run_jobs(make_worker, jobs, num_processes=num_processes) if jobs else ():
@@ -152,14 +151,19 @@ def _replay(
         return writer.finish()
 
 
-def _expect_options(folder: Path, episodes: Sequence[StoredEpisode | HDF5Episode], options: ReplayOptions) -> None:
-    """Refuse a data set whose episodes were looked at in a world with other options."""
-    here = {own.key: json.loads(json.dumps(_options_again(own, options))) for own in episodes}  # as they are stored
-    for stored in list_stored_episodes(folder):
-        if stored.key in here and (difference := first_difference(dict(stored.options), here[stored.key])):
+def _expect_options(
+    writer: DatasetWriter, episodes: Sequence[StoredEpisode | HDF5Episode], options: ReplayOptions
+) -> None:
+    """Refuse a data set whose episodes were looked at in a world with other options, as far as it tells."""
+    there = writer.waiting_options()
+    if isinstance(writer, LeRobotWriter) and any(episode.key not in there for episode in episodes):
+        there |= {stored.key: dict(stored.options) for stored in list_stored_episodes(writer.folder)}
+    for episode in episodes:
+        here = json.loads(json.dumps(_options_again(episode, options)))  # as they are stored
+        if episode.key in there and (difference := first_difference(there[episode.key], here)):
             name, was, now = difference
             raise ValueError(
-                f"{folder} holds episodes of a world with {name} {was!r}, but now it is {now!r}; choose another folder."
+                f"{writer.folder} holds episodes of a world with {name} {was!r}, but now it is {now!r}; choose another folder."
             )
 
 

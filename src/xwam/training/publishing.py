@@ -34,12 +34,13 @@ def check_targets(parser: argparse.ArgumentParser, output: Path, repo_id: str | 
 
 
 @contextmanager
-def publishing_explained(folder: Path, repo_id: str) -> Iterator[None]:
+def publishing_explained(folder: Path, repo_id: str, again: str) -> Iterator[None]:
     """Within the block, a hub that fails or cannot be reached is a `TrainingError` that says where the training is.
 
     Args:
         folder (`Path`): What is published.
         repo_id (`str`): Where.
+        again (`str`): Python that publishes it later.
 
     Raises:
         TrainingError: Instead of the errors of the hub and the network.
@@ -49,6 +50,6 @@ def publishing_explained(folder: Path, repo_id: str) -> Iterator[None]:
     except (OSError, http.TransportError) as error:
         reason = " ".join(str(error).split()).removesuffix(".") or type(error).__name__
         raise TrainingError(
-            f"The training is finished and saved in {folder}, but could not be published as {repo_id!r}: {reason}. The same command, "
-            "started again, only publishes."
+            f"The training is finished and saved in {folder}, but could not be published as {repo_id!r}: {reason}. In "
+            f"Python: {again}"
         ) from error

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from xwam.training.checkpoint_store import CheckpointStore, check_checkpoint
 from xwam.training.config import TrainConfig
 from xwam.training.lora import LORA_DROPOUT
 from xwam.training.state_files import RunFacts, read_facts
+from xwam.utils.differences import differences
 
 # Fields of a configuration that change what is said, kept or how fast it goes, but not what is learnt.
 HARMLESS = frozenset(
@@ -84,7 +86,7 @@ def check_same_run(
         raise TrainingError(
             "The checkpoint belongs to another base: the weights that are not trained differ, or other ones are trained."
         )
-    if changed := _differences(facts.data, data):
+    if changed := sorted(differences(facts.data, data), key=itemgetter(0)):
         raise TrainingError(
             f"The data are not those of the checkpoint, so that the order of samples would be another ({_told(changed)}). To train on with "
             "other data, begin a new run from the exported pipeline."
@@ -116,7 +118,7 @@ def first_sample(facts: RunFacts, together: int) -> int:
 def _check_same_lora(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if not then or not now:  # no LoRA, or a checkpoint that does not tell
         return
-    changed = _differences(then, now)
+    changed = sorted(differences(then, now), key=itemgetter(0))
     if refused := [own for own in changed if own[0] != LORA_DROPOUT]:
         raise TrainingError(
             f"The LoRA is not that of the checkpoint, whose weights would act otherwise than they were trained ({_told(refused)}). Go "
@@ -128,15 +130,3 @@ def _check_same_lora(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 def _told(changed: list[tuple[str, Any, Any]]) -> str:
     return "; ".join(f"{name}: {then!r} then, {now!r} now" for name, then, now in changed)
-
-
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> list[tuple[str, Any, Any]]:
-    """Names and both values of what differs, however deep."""
-    found: list[tuple[str, Any, Any]] = []
-    for name in sorted(then.keys() | now.keys()):
-        a, b = then.get(name), now.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{where}{name}, ")
-        elif a != b:
-            found.append((f"{where}{name}", a, b))
-    return found

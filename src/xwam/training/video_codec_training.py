@@ -7,7 +7,7 @@ what moves and on saturated colours, or small objects fade; mild compression.
 import json
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -146,6 +146,8 @@ def train_video_codec(
     config: VideoCodecConfig,
     folder: Path,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
+    *,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Train in place, going on from the newest checkpoint in the folder.
 
@@ -155,12 +157,13 @@ def train_video_codec(
         config (`VideoCodecConfig`): How.
         folder (`Path`): Where checkpoints are kept.
         on_step (`Callable[[int, dict[str, float]], None]`, *optional*): Told the number of steps done and the losses.
+        data (`Mapping[str, Any]`, *optional*): What the batches come from, as JSON values: `data_identity`.
 
     Raises:
-        TrainingError: If the folder's checkpoint is of another configuration or another VAE.
+        TrainingError: If the folder's checkpoint is of another configuration, other data or another VAE.
     """
     store, device = CheckpointStore(folder, keep=1), next(vae.parameters()).device
-    optimizers, settings = _optimizers(vae, config), _settings(vae, config)
+    optimizers, settings = _optimizers(vae, config), _settings(vae, config, data or {})
     done = _resume(vae, optimizers, store, settings)
     batches = iter(make_batches(done))
     vae.train()
@@ -218,11 +221,11 @@ def _optimizers(vae: AutoencoderKLWan, config: VideoCodecConfig) -> list[torch.o
     return optimizers
 
 
-def _settings(vae: AutoencoderKLWan, config: VideoCodecConfig) -> dict[str, Any]:
+def _settings(vae: AutoencoderKLWan, config: VideoCodecConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint goes on with, as JSON values."""
     own = {name: value for name, value in vae.config.items() if not name.startswith("_")}
     training = {name: value for name, value in asdict(config).items() if name != "save_interval"}
-    return json.loads(json.dumps({"config": training, "vae": own}))
+    return json.loads(json.dumps({"config": training, "data": dict(data), "vae": own}))
 
 
 def _write(

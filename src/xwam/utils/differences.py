@@ -1,10 +1,19 @@
 """Where two settings part."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 
-def first_difference(there: Any, here: Any, field: str = "") -> tuple[str, Any, Any] | None:
-    """The first place where two JSON values differ.
+class _NotSet:
+    def __repr__(self) -> str:
+        return "not set"
+
+
+NOT_SET: Final = _NotSet()  # the value of what only the other one has
+
+
+def differences(there: Any, here: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """All places where two JSON values differ.
 
     Args:
         there (`Any`): One of them.
@@ -12,14 +21,24 @@ def first_difference(there: Any, here: Any, field: str = "") -> tuple[str, Any, 
         field (`str`, *optional*, defaults to `""`): What both are called.
 
     Returns:
-        `tuple[str, Any, Any] | None`: The place, as in `"a.b[0]"`, and both values there; `None` if there is none.
+        `Iterator[tuple[str, Any, Any]]`: Each place, as in `"a.b[0]"`, and both values there; `NOT_SET` where there is none.
     """
-    pairs: list[tuple[str, Any, Any]] = []
-    if isinstance(there, dict) and isinstance(here, dict):
-        names = dict.fromkeys([*there, *here])
-        pairs = [(f"{field}.{name}" if field else name, there.get(name), here.get(name)) for name in names]
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in dict.fromkeys([*there, *here]):
+            path = f"{field}.{name}" if field else name
+            yield from differences(there.get(name, NOT_SET), here.get(name, NOT_SET), path)
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = [(f"{field}[{index}]", own, other) for index, (own, other) in enumerate(zip(there, here, strict=True))]
+        for index, (own, other) in enumerate(zip(there, here, strict=True)):
+            yield from differences(own, other, f"{field}[{index}]")
     elif there != here:
-        return field, there, here
-    return next((found for name, own, other in pairs if (found := first_difference(own, other, name))), None)
+        yield field, there, here
+
+
+def first_difference(there: Any, here: Any) -> tuple[str, Any, Any] | None:
+    """The first of `differences`; `None` if there is none.
+
+    Args:
+        there (`Any`): One of two JSON values.
+        here (`Any`): The other.
+    """
+    return next(differences(there, here), None)

@@ -131,6 +131,10 @@ class DatasetWriter(ABC):
         """Keys of the episodes that are not yet part of the dataset, in order."""
         return sorted(path.parent.name for path in (self.staging / "episodes").glob(f"[!.]*/{EPISODE_FILE}"))
 
+    def waiting_options(self) -> dict[str, dict[str, Any]]:
+        """What the environments of the waiting episodes were made with, by key."""
+        return {key: read_plain(self.staging / "episodes" / key / EPISODE_FILE)["options"] for key in self.waiting()}
+
     def finish(self) -> int:
         """Make all waiting episodes part of the dataset. If it is interrupted, call it again.
 
