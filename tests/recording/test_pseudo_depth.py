@@ -281,6 +281,7 @@ class FaultyReader(ArrayReader):
 
     def read_states(self, episode, start, stop):
         found = super().read_states(episode, start, stop)
+        found.values[:] = (0.3, 0, 0.5, 1, 0, 0, 0, 1)
         if self.invalid is not None:
             found.is_valid[:, self.invalid] = False
         return found

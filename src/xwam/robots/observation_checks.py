@@ -189,20 +189,26 @@ def _check_depths(spec: RobotSpec, depths: Any) -> None:
             raise ObservationError(f"{label} must be finite, or NaN where nothing was measured, but holds infinity.")
         if (depth < 0).any():
             raise ObservationError(f"{label} must not be negative, but holds {np.nanmin(depth):g} m.")
-        _check_depth_unit(label, camera, depth)
+        if problem := depth_unit_problem(depth, camera.depth_range):
+            raise ObservationError(f"{label} {problem}.")
 
 
-def _check_depth_unit(label: str, camera: CameraSpec, depth: np.ndarray) -> None:
+def depth_unit_problem(depth: np.ndarray, depth_range: tuple[float, float] | None) -> str | None:
+    """Why a depth image cannot be in metres; `None` if it can.
+
+    Args:
+        depth (`np.ndarray` of shape `(H, W)`): Floating point; 0 and NaN where nothing was measured.
+        depth_range (`tuple[float, float]` or `None`): Nearest and farthest metres that the camera is said to see.
+    """
     known = depth[depth > 0]  # NaN is not
     if known.size == 0:
-        return
+        return None
     median = float(np.median(known))
-    if camera.depth_range is None and median > FARTHEST_DEPTH:
-        raise ObservationError(f"{label} must be in metres: the median is {median:g}, which no robot's camera sees.")
-    if camera.depth_range is not None and median > MAX_MEDIAN_DEPTH * camera.depth_range[1]:
-        raise ObservationError(
-            f"{label} must be in metres: the median is {median:g}, and the range ends at {camera.depth_range[1]:g} m."
-        )
+    if depth_range is None and median > FARTHEST_DEPTH:
+        return f"must be in metres: the median is {median:g}, which no robot's camera sees"
+    if depth_range is not None and median > MAX_MEDIAN_DEPTH * depth_range[1]:
+        return f"must be in metres: the median is {median:g}, and the range ends at {depth_range[1]:g} m"
+    return None
 
 
 def _check_cameras(spec: RobotSpec, cameras: Any) -> None:

@@ -19,6 +19,7 @@ from xwam.data import lerobot_layout as layout
 from xwam.data.depth_codes import DepthCode
 from xwam.data.writers import dataset_writer, durable_files, lerobot_build
 from xwam.data.writers.dataset_writer import describe_failure, read_plain
+from xwam.data.writers.episode_writer import EpisodeWriter
 from xwam.data.writers.lerobot_writer import LeRobotWriter, read_format
 from xwam.data.writers.recording_format import RecordingFormat
 from xwam.errors import ObservationError
@@ -374,8 +375,18 @@ BAD_FRAMES = {
     "`images` must have": replace(SEEN, images=without(SEEN.images, CAMERAS[1])),
     "must be of shape": replace(SEEN, depths=without(SEEN.depths, CAMERAS[1])),
     "`cameras` must have": replace(SEEN, cameras=without(SEEN.cameras, CAMERAS[1])),
-    "`arms` must have": replace(SEEN, arms={}),
-    "must be 8 finite numbers": replace(SEEN, arms={"left": NAN_ARM}),
+    "`arms` lacks": replace(SEEN, arms={}),
+    "must be finite": replace(SEEN, arms={"left": NAN_ARM}),
+    "`arms\\['left'\\].gripper` must be from 0 closed to 1 open": replace(
+        SEEN, arms={"left": replace(SEEN.arms["left"], gripper=5.0)}
+    ),
+    "`robot` must be": replace(SEEN, robot="another"),
+    "must be floating point metres, but is uint16": replace(
+        SEEN, depths={**SEEN.depths, CAMERAS[0]: np.full((32, 48), 700, np.uint16)}
+    ),
+    "must be in metres: the median is 700": replace(
+        SEEN, depths={**SEEN.depths, CAMERAS[0]: np.full((32, 48), 700, np.float32)}
+    ),
     "must be uint8": replace(SEEN, images={**SEEN.images, CAMERAS[0]: SEEN.images[CAMERAS[0]].astype(np.float32)}),
     "of shape \\(32, 48, 3\\)": synthetic.observation(1, size=(64, 80)),
     "must not be negative": replace(SEEN, depths={**SEEN.depths, CAMERAS[0]: -SEEN.depths[CAMERAS[0]]}),
@@ -463,3 +474,27 @@ def test_skipped_seeds_are_remembered(tmp_path: Path):
         assert writer.outcomes() == {"synthetic-0000": True, "synthetic-0001": False}
         assert writer.skipped_notes() == {"synthetic-0001": {"seed": 1}}
     assert read_format(tmp_path / "new").fps == 20
+
+
+def test_a_key_is_taken_once(tmp_path: Path):
+    """Also where the episode is finished, so that nothing is recorded in vain."""
+    form = RecordingFormat.of(synthetic.ROBOT, SEEN)
+
+    def record(writer: LeRobotWriter) -> EpisodeWriter:
+        with writer.episode("0000", synthetic.description(0), form) as episode:
+            episode.add(SEEN, synthetic.command(1))
+            episode.publish(is_success=True)
+        return episode
+
+    with LeRobotWriter(tmp_path) as writer:
+        episode = record(writer)
+        with pytest.raises(ValueError, match="holds an episode '0000' already; choose another key"):
+            record(writer)
+        assert writer.finish() == 1
+        with pytest.raises(ValueError, match="holds an episode '0000' already"):
+            record(writer)
+    with LeRobotWriter(tmp_path) as writer, pytest.raises(ValueError, match="holds an episode '0000' already"):
+        record(writer)
+    for late in (lambda: episode.add(SEEN, synthetic.command(1)), lambda: episode.publish(is_success=True)):
+        with pytest.raises(ValueError, match="The episode '0000' is over"):
+            late()

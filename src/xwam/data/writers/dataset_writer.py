@@ -44,6 +44,7 @@ class DatasetWriter(ABC):
         self.folder = Path(folder)
         self.staging = self.folder / STAGING
         self._lock: int | None = None
+        self._taken: frozenset[str] = frozenset()  # keys in the dataset, while the folder is held
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"{self.folder} must be a folder, but is a file.")
         strangers = [path.name for path in self._files() if path.name != STAGING]
@@ -63,7 +64,8 @@ class DatasetWriter(ABC):
             shutil.rmtree(leftover)
         for leftover in self.staging.glob(".*"):  # of a JSON file
             leftover.unlink()
-        for key in set(self.waiting()) & set(self._finished_keys()):  # of a process that outlived its parent
+        self._taken = frozenset(self._finished_keys())
+        for key in self._taken.intersection(self.waiting()):  # of a process that outlived its parent
             shutil.rmtree(self.staging / "episodes" / key)
         if not self.waiting():  # whose form would bind what comes
             (self.staging / "format.json").unlink(missing_ok=True)
@@ -88,10 +90,12 @@ class DatasetWriter(ABC):
             recording_format (`RecordingFormat`): The form of its frames, equal for all episodes of the dataset.
 
         Raises:
-            ValueError: If the key is none, or the dataset has another form.
+            ValueError: If the key is none or taken, or the dataset has another form.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key):
             raise ValueError(f"A key must be letters, digits, '.', '_' and '-', but is {key!r}.")
+        if key in self._taken or (self.staging / "episodes" / key).exists():
+            raise ValueError(f"{self.folder} holds an episode {key!r} already; choose another key.")
         self._agree(recording_format)
         return EpisodeWriter(self.staging / "episodes", key, description, recording_format)
 
@@ -157,6 +161,7 @@ class DatasetWriter(ABC):
         sync_tree(built)
         write_json(self.staging / "built.json", {"episodes": len(keys)})
         self._move()
+        self._taken |= frozenset(keys)
         return len(keys)
 
     def skipped_notes(self) -> dict[str, Any]:

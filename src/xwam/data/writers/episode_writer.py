@@ -65,6 +65,7 @@ class EpisodeWriter:
         self._columns: dict[str, _Rows] = {}
         self._simulator: dict[str, _Rows] = {}
         self._instruction: str | None = None
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -83,10 +84,12 @@ class EpisodeWriter:
             simulator_state (`np.ndarray` of shape `(numbers,)`, *optional*): The simulator's whole state at the observation.
 
         Raises:
-            ObservationError: If the observation is not in the dataset's form.
-            ValueError: If the command has another shape or is not finite, the instruction changes, or frames with and
-                without simulator state are mixed. Nothing of this frame is kept then.
+            ObservationError: If the observation is not in the dataset's form, or no policy could take it: not the robot's, or in
+                other units.
+            ValueError: If the command has another shape or is not finite, the instruction changes, frames with and without
+                simulator state are mixed, or the episode was published. Nothing of this frame is kept then.
         """
+        self._expect_open()
         self._check(observation, command, simulator_state)
         if not self._columns:
             self._open()
@@ -121,8 +124,9 @@ class EpisodeWriter:
             `bool`: Whether it is this episode that is there, and not one of the same key that came before.
 
         Raises:
-            ValueError: If the episode has no frame.
+            ValueError: If the episode has no frame, or was published or discarded before.
         """
+        self._expect_open()
         length = len(self._simulator["command"]) if self._simulator else 0
         if not length:
             raise ValueError(f"The episode {self._key!r} has no frame.")
@@ -153,15 +157,19 @@ class EpisodeWriter:
                 "statistics": statistics_to_json(statistics),
             },
         )
-        self._columns = {}
+        self._columns, self._is_closed = {}, True
         return publish_folder(self._partial, self._folder / self._key)
 
     def discard(self) -> None:
         """Forget the episode, unless it was published; calling it twice is harmless."""
         for video in self._videos.values():
             video.close(is_complete=False)
-        self._videos, self._columns = {}, {}
+        self._videos, self._columns, self._is_closed = {}, {}, True
         shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _expect_open(self) -> None:
+        if self._is_closed:
+            raise ValueError(f"The episode {self._key!r} is over: it was published or discarded.")
 
     def _check(self, observation: Observation, command: np.ndarray, simulator_state: np.ndarray | None) -> None:
         self._format.check(observation)

@@ -12,6 +12,7 @@ from xwam.data.depth_codes import DepthCode
 from xwam.data.video import writer as video_files
 from xwam.data.video.writer import LEAST_DEPTH_SIDE, RGB_CRF
 from xwam.errors import ObservationError
+from xwam.robots.observation_checks import check_start, depth_unit_problem
 from xwam.robots.records import Record
 from xwam.robots.spec import RobotSpec
 from xwam.structures import ArmState, Observation
@@ -187,21 +188,10 @@ class RecordingFormat(Record):
         Raises:
             ObservationError: If it cannot; the message names the field, what was expected and what came.
         """
-        for problem in self._observation_problems(observation):
-            raise ObservationError(problem)
-
-    def _observation_problems(self, observation: Observation) -> Iterator[str]:
-        for arm in self.robot.arms:
-            kind, states = ("arms", observation.arms) if arm.num_joints is None else ("joints", observation.joints)
-            if arm.name not in states:
-                yield f"`{kind}` must have {arm.name!r}, but has {sorted(states)}."
-                return
+        check_start(self.robot, observation)
         for camera in self.cameras:
-            yield from _camera_problems(camera, observation)
-        state, columns = observed_state(self.robot, observation), self.robot.state_columns
-        if state.shape != (len(columns),) or not np.isfinite(state).all():
-            broken = dict(zip(columns, state.tolist(), strict=False))
-            yield f"The arms' state must be {len(columns)} finite numbers, but is {broken}."
+            for problem in _camera_problems(camera, observation):
+                raise ObservationError(problem)
 
     def _video_feature(self, camera: CameraFormat, *, is_depth: bool) -> dict[str, Any]:
         channels = 1 if is_depth else 3
@@ -264,17 +254,26 @@ def _camera_problems(camera: CameraFormat, observation: Observation) -> Iterator
             f"{image.shape}."
         )
     if camera.has_depth:
-        depth = observation.depths.get(camera.name)
-        if depth is None or depth.shape != camera.size:
-            came = "missing" if depth is None else f"of shape {depth.shape}"
-            yield f"Depth of {camera.name!r} must be of shape {camera.size}, but is {came}."
-        elif camera.has_levels and depth.dtype != np.uint8:
-            yield f"Depth of {camera.name!r} must be uint8 levels, but is {depth.dtype}."
-        elif (depth < 0).any():
-            yield f"Depth of {camera.name!r} must not be negative, but {np.nanmin(depth)} m is in it."
+        yield from _depth_problems(camera, observation.depths.get(camera.name))
     if camera.is_calibrated:
         calibration = observation.cameras.get(camera.name)
         if calibration is None:
             yield f"`cameras` must have {camera.name!r}, but has {sorted(observation.cameras)}."
         elif not (np.isfinite(calibration.intrinsics).all() and np.isfinite(calibration.base_from_camera).all()):
             yield f"The calibration of {camera.name!r} must be finite."
+
+
+def _depth_problems(camera: CameraFormat, depth: np.ndarray | None) -> Iterator[str]:
+    label = f"Depth of {camera.name!r}"
+    if depth is None or depth.shape != camera.size:
+        came = "missing" if depth is None else f"of shape {depth.shape}"
+        yield f"{label} must be of shape {camera.size}, but is {came}."
+    elif camera.has_levels:
+        if depth.dtype != np.uint8:
+            yield f"{label} must be uint8 levels, but is {depth.dtype}."
+    elif depth.dtype.kind != "f":
+        yield f"{label} must be floating point metres, but is {depth.dtype}."
+    elif problem := depth_unit_problem(depth, camera.depth_range):
+        yield f"{label} {problem}."
+    elif (depth < 0).any():
+        yield f"{label} must not be negative, but {np.nanmin(depth)} m is in it."
