@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).parents[1] / "data"))
 
 from synthetic_episodes import ROBOT, command, description, key, observation
 
+from xwam.data.readers.base import Numbers
 from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
 from xwam.data.streams.mixture import Mixture
@@ -66,12 +67,42 @@ def test_quantiles_are_computed_once_and_then_read(reader, tmp_path, caplog):
     found = robot_with_quantiles(BARE, [reader], tmp_path / "robot.json")
     assert found.quantiles is not None
     assert "has no quantiles: reading the numbers" in caplog.text
-    assert robot_with_quantiles(BARE, [], tmp_path / "robot.json") == found
+    caplog.clear()
+    assert robot_with_quantiles(BARE, [reader], tmp_path / "robot.json") == found
+    assert "are those of" in caplog.text
     assert robot_with_quantiles(ROBOT, [], tmp_path / "none.json") is ROBOT
     for change in ({"name": "other"}, {"crop_ratio": 0.5}, {"image_size": (32, 64)}):
         (field,) = change
         with pytest.raises(DataError, match=f"of a robot with another {field} than the '.*' that is given"):
             robot_with_quantiles(replace(BARE, **change), [], tmp_path / "robot.json")
+
+
+class InDegrees(Selection):
+    """The same rows, read with another map."""
+
+    def read_states(self, episode, start, stop):
+        found = super().read_states(episode, start, stop)
+        return Numbers(found.values * 2, found.is_valid)
+
+
+def test_quantiles_of_other_data_are_not_taken(reader, tmp_path, caplog):
+    """As where a first call was wrong."""
+    wrong = robot_with_quantiles(BARE, [InDegrees(reader, range(5))], tmp_path / "robot.json")
+    caplog.clear()
+    found = robot_with_quantiles(BARE, [reader], tmp_path / "robot.json")
+    assert "are of other data" in caplog.text
+    assert found != wrong
+    assert found == robot_with_quantiles(BARE, [reader], tmp_path / "fresh" / "robot.json")
+    (tmp_path / "robot_quantiles_of.json").unlink()  # as where the file was put there by hand
+    assert robot_with_quantiles(BARE, [Selection(reader, [0])], tmp_path / "robot.json") == found
+
+
+def test_data_at_another_rate_are_refused_before_their_numbers_are_read(reader, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "rate", 30.0)
+    for robot in (BARE, ROBOT):
+        with pytest.raises(DataError, match="Its rows come 30 times a second"):
+            robot_with_quantiles(robot, [reader], tmp_path / "robot.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_data_have_another_identity(reader):
@@ -85,6 +116,7 @@ def test_other_data_have_another_identity(reader):
     assert whole != data_identity(Mixture.of(bare, other))
     cropped = RobotProcessor(replace(ROBOT, crop_ratio=0.5))
     assert whole != data_identity(Mixture.of(bare, cropped))
+    assert whole != data_identity(Mixture.of(InDegrees(reader, range(5)), processor))
     (entry,) = whole.values()
     assert (entry["episodes"], entry["windows"]) == (5, 10)
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from xwam.data.readers.open import open_dataset
 from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.statistics.report import StatisticsReport
-from xwam.data.streams.windows import WindowShape
+from xwam.data.streams.windows import WindowShape, check_rate
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import DataError, XWAMError
 from xwam.robots.registry import read_robot
@@ -46,6 +46,8 @@ def _compute(asked: argparse.Namespace) -> StatisticsReport:
     shape = WindowShape.of(robot, asked.rows_per_command)
     with ExitStack() as stack:
         readers = [stack.enter_context(open_dataset(source, robot, map=asked.map)) for source in asked.sources]
+        for reader in readers:
+            check_rate(reader, robot, asked.rows_per_command)
         total = sum(len(reader.episodes) for reader in readers)
         with tqdm(total=total, unit="episode", desc="reading numbers", delay=DELAY, disable=None) as bar:
             found, report = compute_quantiles(

@@ -6,6 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xwam.checkpoints.json_files import read_json
 from xwam.data.readers.base import EpisodeReader
 from xwam.data.readers.selection import Selection
@@ -13,7 +15,7 @@ from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.streams.clip_dataset import ClipDataset
 from xwam.data.streams.collate import TrainBatch, collate
 from xwam.data.streams.mixture import Mixture
-from xwam.data.streams.windows import WindowShape
+from xwam.data.streams.windows import WindowShape, check_rate
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import DataError
 from xwam.robots.clips import EncodedClip
@@ -21,6 +23,7 @@ from xwam.robots.processor import RobotProcessor
 from xwam.robots.spec import RobotSpec
 
 MOST_HELD_OUT = 0.2  # share of the episodes
+ROWS_OF_IDENTITY = 64  # of the first episode
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def hold_out(reader: EpisodeReader, count: int) -> tuple[EpisodeReader, EpisodeR
 def robot_with_quantiles(
     robot: RobotSpec, readers: Sequence[EpisodeReader], file: Path, *, rows_per_command: int = 1
 ) -> RobotSpec:
-    """The robot with its own quantiles; else with those of `file`, which is made of the data where it does not exist.
+    """The robot with its own quantiles; else with those of `file`, which is made of the data where it does not hold theirs.
 
     Args:
         robot (`RobotSpec`): The robot.
@@ -55,10 +58,16 @@ def robot_with_quantiles(
         rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next, as in training.
 
     Raises:
-        DataError: If the file is of a robot that differs in more than quantiles and notes, or the data cannot be read.
+        DataError: If the data come at another rate than the robot's commands, the file is of a robot that differs in more than
+            quantiles and notes, or the data cannot be read.
     """
+    shape = WindowShape.of(robot, rows_per_command)
+    for reader in readers:
+        check_rate(reader, robot, rows_per_command)
     if robot.quantiles is not None:
         return robot
+    data = {"rows_per_command": rows_per_command, "data": [_numbers_identity(reader) for reader in readers]}
+    source = file.with_name(f"{file.stem}_quantiles_of.json")
     if file.exists():
         found = RobotSpec.from_dict(read_json(file))
         theirs, ours = found.to_dict(), robot.to_dict()
@@ -68,10 +77,12 @@ def robot_with_quantiles(
                 "folder, or give that robot.",
                 path=str(file),
             )
-        logger.info("The quantiles of robot %s are those of %s.", robot.name, file)
-        return found
+        if not source.exists() or read_json(source) == data:
+            logger.info("The quantiles of robot %s are those of %s.", robot.name, file)
+            return found
+        logger.warning("The quantiles in %s are of other data, see %s: they are made anew.", file, source)
     logger.info("Robot %s has no quantiles: reading the numbers of all episodes once.", robot.name)
-    found, report = compute_quantiles(readers, robot, WindowShape.of(robot, rows_per_command), widen=True)
+    found, report = compute_quantiles(readers, robot, shape, widen=True)
     logger.info("%s They are in %s and in the processor of the trained pipeline.", report.note, file)
     for channel in report.degenerate:
         logger.warning(
@@ -80,7 +91,9 @@ def robot_with_quantiles(
             channel.name,
             channel.problem,
         )
+    source.unlink(missing_ok=True)
     write_json(file, found.to_dict())
+    write_json(source, data)
     return found
 
 
@@ -93,14 +106,28 @@ def data_identity(mixture: Mixture) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for number, (part, share) in enumerate(zip(mixture.parts, mixture.shares, strict=True)):
         named[f"{number}: {part.reader.name}"] = {
-            "episodes": len(part.reader.episodes),
+            **_numbers_identity(part.reader),
             "windows": sum(part.counts),
-            "rows": sha256(repr([episode.length for episode in part.reader.episodes]).encode()).hexdigest(),
             "rows_per_command": part.rows_per_command,
             "share": share,
             "robot": part.processor.spec.to_dict(),
         }
     return named
+
+
+def _numbers_identity(reader: EpisodeReader) -> dict[str, Any]:
+    """How long the episodes are, and what the first one's numbers are as they are read now, with map and units."""
+    digest = sha256()
+    if reader.episodes:
+        stop = min(reader.episodes[0].length, ROWS_OF_IDENTITY)
+        for read in (reader.read_states, reader.read_commands):
+            numbers = read(0, 0, stop)
+            digest.update(np.where(numbers.is_valid, numbers.values, 0).astype(np.float32).tobytes())
+    return {
+        "episodes": len(reader.episodes),
+        "rows": sha256(repr([episode.length for episode in reader.episodes]).encode()).hexdigest(),
+        "first_numbers": digest.hexdigest(),
+    }
 
 
 def validation_batches(

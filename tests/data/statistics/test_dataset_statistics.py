@@ -162,6 +162,10 @@ def test_the_robot_says_where_its_quantiles_come_from_and_only_once():
 def test_what_has_no_quantiles_is_refused():
     with pytest.raises(ValueError, match="There are no rows"):
         compute_quantiles([MemoryReader(JOINTS, [])], JOINTS)
+    with pytest.raises(
+        ValueError, match=r"There are no commands .*: none is valid that is 2000 row\(s\), `rows_per_command`"
+    ):
+        compute_quantiles([MemoryReader(JOINTS, [joint_recording(0)])], JOINTS, WindowShape.of(JOINTS, 2000))
     with pytest.raises(ValueError, match="must be of robot 'droid', but is of 'mujoco_panda'"):
         compute_quantiles([MemoryReader(ROBOT, [])], JOINTS)
     unknown = replace(TWO_ARMS, model_from_base=None)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from window_reader import PROCESSOR, ROBOT, WindowReader
 
+from xwam.data.streams.clip_dataset import ClipDataset
 from xwam.data.streams.mixture import Mixture, MixturePart
 from xwam.errors import DataError
 from xwam.robots.processor import RobotProcessor
@@ -47,6 +48,25 @@ def test_rows_come_as_fast_as_the_robot_takes_commands():
     reader = WindowReader(robot=poses)
     reader.rate = 40.0
     assert Mixture.of(reader, RobotProcessor(poses), rows_per_command=2).parts[0].counts == [8, 0, 18]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "hint"),
+    [
+        ("delta", 10.0, "Commands of this kind cannot be left out: record at the robot's rate"),
+        ("absolute_end_effector", 40.0, "`rows_per_command` = 2 would fit"),
+        ("absolute_end_effector", 50.0, "No `rows_per_command` fits"),
+        ("absolute_end_effector", 10.0, "No `rows_per_command` fits"),
+    ],
+)
+def test_what_would_fit_is_said_of_every_use(kind, rate, hint):
+    robot = ROBOT if kind == "delta" else replace(ROBOT, command_kind=kind, raw_scale=None)
+    reader = WindowReader(robot=robot)
+    reader.rate = rate
+    for use in (lambda: Mixture.of(reader, RobotProcessor(robot)), lambda: ClipDataset(reader)):
+        with pytest.raises(DataError, match=hint):
+            use()
+    assert len(ClipDataset(reader, any_rate=True))
 
 
 def test_the_processor_is_of_the_robot_that_recorded():

@@ -50,7 +50,7 @@ def compute_quantiles(
 
     Raises:
         DataError: If the numbers of an episode cannot be read.
-        ValueError: If the robot's commands or frames are unknown, a reader is of another robot, or there is no row.
+        ValueError: If the robot's commands or frames are unknown, a reader is of another robot, or there is no row or no command.
     """
     robot.require("command_kind", "model_from_base", "arms", purpose="compute quantiles")
     for reader in readers:
@@ -67,6 +67,12 @@ def compute_quantiles(
                 on_episode(length)
     if not sketches.num_rows:
         raise ValueError(f"There are no rows to take quantiles of in {[reader.name for reader in readers]}.")
+    if not sketches.num_actions:
+        spacing = sketches.rows_per_command
+        raise ValueError(
+            f"There are no commands to take quantiles of in {[reader.name for reader in readers]}: none is valid that is {spacing} "
+            "row(s), `rows_per_command`, after another."
+        )
     channels = tuple(sketches.channels())
     report = StatisticsReport(
         robot=robot.name,
@@ -86,7 +92,7 @@ class _Sketches:
     """One sketch per part of the state and of the action; grippers of equal convention share one."""
 
     def __init__(self, robot: RobotSpec, rows_per_command: int) -> None:
-        self._robot, self.rows_per_command, self.num_rows = robot, rows_per_command, 0
+        self._robot, self.rows_per_command, self.num_rows, self.num_actions = robot, rows_per_command, 0, 0
         self._parts: dict[str, QuantileSketch] = {}
         self._motions: dict[str, MotionSketch] = {}
 
@@ -121,6 +127,7 @@ class _Sketches:
 
     def _add_actions(self, rows: ChannelRows) -> None:
         layout = self._robot.action_layout
+        self.num_actions += int(rows.is_valid.any(axis=1).sum())
         for part, _ in _normalized_parts(layout, self._robot.action_is_normalized):
             there = rows.is_valid[:, layout.part(part)].all(axis=1)
             values = rows.channels[there, layout.part(part)]

@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from xwam.data.readers.base import EpisodeReader
-from xwam.data.streams.windows import WindowShape, read_clip
+from xwam.data.streams.windows import WindowShape, check_rate, read_clip
 from xwam.robots.clips import EncodedClip
 from xwam.robots.processor import RobotProcessor
 from xwam.structures import Clip
@@ -20,8 +20,10 @@ class ClipDataset(Dataset):
         processor (`RobotProcessor`, *optional*): Its robot: items are `EncodedClip`; without, they are `Clip`.
         stride (`int`, *optional*, defaults to `1`): Rows from the beginning of one window of an episode to that of the next.
         rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next, see `WindowShape`.
+        any_rate (`bool`, *optional*, defaults to `False`): Whether rows may come at another rate than the robot's commands.
 
     Raises:
+        DataError: If the rows come at another rate.
         ValueError: If `stride` is not positive.
     """
 
@@ -32,11 +34,15 @@ class ClipDataset(Dataset):
         *,
         stride: int = 1,
         rows_per_command: int = 1,
+        any_rate: bool = False,
     ) -> None:
         if stride < 1:
             raise ValueError(f"`stride` must be at least 1, but is {stride}.")
         self.reader, self.processor, self.stride = reader, processor, stride
-        self.shape = WindowShape.of(reader.robot if processor is None else processor.spec, rows_per_command)
+        robot = reader.robot if processor is None else processor.spec
+        self.shape = WindowShape.of(robot, rows_per_command)
+        if not any_rate:
+            check_rate(reader, robot, rows_per_command)
         counts = [-(-self.shape.count(episode.length) // stride) for episode in reader.episodes]
         self._ends = np.cumsum(counts, dtype=np.int64)
 

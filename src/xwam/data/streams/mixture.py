@@ -1,15 +1,12 @@
 """One or several data sets as the source of one stream, each with the robot that recorded it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xwam.data.readers.base import EpisodeReader
-from xwam.data.streams.windows import WindowShape
+from xwam.data.streams.windows import WindowShape, check_rate
 from xwam.errors import DataError
 from xwam.robots.processor import RobotProcessor
-
-RATE_TOLERANCE = 0.01  # relative; data sets declare 30 for 29.97 frames per second
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +62,7 @@ class Mixture:
             _check_robot(part)
             _check_windows(part)
             if not any_rate:
-                _check_rate(part)
+                check_rate(part.reader, part.processor.spec, part.rows_per_command)
         _check_sizes(self.parts)
         if len({part.share is None for part in self.parts}) == 2:
             given = {part.reader.name: part.share for part in self.parts}
@@ -122,17 +119,6 @@ def _check_windows(part: MixturePart) -> None:
         raise DataError(
             f"No episode holds a window: one needs {span + 1} rows, but the {len(lengths)} episodes have "
             f"{min(lengths)} to {max(lengths)}.",
-            dataset=part.reader.name,
-        )
-
-
-def _check_rate(part: MixturePart) -> None:
-    period, seconds = part.processor.spec.control_period, part.rows_per_command / part.reader.rate
-    if period is not None and not math.isclose(seconds, period, rel_tol=RATE_TOLERANCE):
-        raise DataError(
-            f"Its rows come {part.reader.rate:g} times a second, so that commands of {part.rows_per_command} row(s) are "
-            f"{seconds:.4g} s apart, but robot {part.processor.spec.name!r} takes one every {period:.4g} s. Choose "
-            "`rows_per_command`, or allow it with `any_rate`.",
             dataset=part.reader.name,
         )
 

@@ -1,5 +1,6 @@
 """Which windows a data set has, and one of them as a `Clip`."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from xwam.errors import DataError
 from xwam.robots.spec import RobotSpec
 from xwam.structures import Clip
 
+RATE_TOLERANCE = 0.01  # relative; data sets declare 30 for 29.97 frames per second
 TARGET_KINDS = ("absolute_end_effector", "joint_position")  # a later command makes an earlier one needless
 
 
@@ -74,6 +76,34 @@ class WindowShape:
         """Rows of the frames of the window that begins at row `start`."""
         step = self.actions_per_frame * self.rows_per_command
         return list(range(start, start + self.span + 1, step))
+
+
+def check_rate(reader: EpisodeReader, robot: RobotSpec, rows_per_command: int = 1) -> None:
+    """Whether commands of a data set come at the robot's own rate.
+
+    Args:
+        reader (`EpisodeReader`): The data set.
+        robot (`RobotSpec`): The robot; one without a control period takes any rate.
+        rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next.
+
+    Raises:
+        DataError: If they do not, by more than `RATE_TOLERANCE`.
+    """
+    period, seconds = robot.control_period, rows_per_command / reader.rate
+    if period is None or math.isclose(seconds, period, rel_tol=RATE_TOLERANCE):
+        return
+    fitting = round(period * reader.rate)
+    if robot.command_kind not in TARGET_KINDS:
+        hint = "Commands of this kind cannot be left out: record at the robot's rate, or describe it with this `control_period`."
+    elif fitting > 1 and math.isclose(fitting / reader.rate, period, rel_tol=RATE_TOLERANCE):
+        hint = f"`rows_per_command` = {fitting} would fit."
+    else:
+        hint = "No `rows_per_command` fits: record at the robot's rate, or describe it with another `control_period`."
+    raise DataError(
+        f"Its rows come {reader.rate:g} times a second, so that commands of {rows_per_command} row(s) are {seconds:.4g} s apart, but "
+        f"robot {robot.name!r} takes one every {period:.4g} s. {hint}",
+        dataset=reader.name,
+    )
 
 
 def read_clip(reader: EpisodeReader, episode: int, start: int, shape: WindowShape, *, instruction: int = 0) -> Clip:
