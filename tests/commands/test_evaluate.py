@@ -187,6 +187,16 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(tmp_path, caps
         assert f"--output {output} cannot be written" in capsys.readouterr().err
 
 
+def test_nothing_is_written_among_the_files_of_others(tmp_path, capsys):
+    (tmp_path / "report.json").write_text("of xwam score")
+    assert main(_arguments(tmp_path)) == 2
+    assert (
+        "must be a new folder, an empty one, or one that this command made, but holds report.json"
+        in capsys.readouterr().err
+    )
+    assert (tmp_path / "report.json").read_text() == "of xwam score"
+
+
 def test_results_of_another_policy_are_refused_in_one_line(tmp_path, capsys):
     assert main(_arguments(tmp_path, episodes=1)) == 0
     before = (tmp_path / REPORT).read_bytes()

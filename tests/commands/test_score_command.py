@@ -21,6 +21,7 @@ from xwam.export.future_folder import save_future
 from xwam.metrics.images import psnr
 from xwam.metrics.perceptual import LPIPSNetwork
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
+from xwam.robots.registry import get_robot
 
 PRESS = "mujoco/press_button"
 
@@ -152,6 +153,35 @@ def test_a_window_that_turns_out_to_be_damaged_leaves_no_report(futures, tmp_pat
     assert not (tmp_path / "scores").exists()
 
 
+def test_commands_of_a_robot_that_is_not_known_need_its_file(tmp_path, capsys):
+    truth = make_future(0)
+    foreign = replace(truth, robot="so100", actions=replace(truth.actions, robot="so100"))
+    for side in ("predictions", "truth"):
+        save_future(tmp_path / side / "a@000000", foreign, formats=("npz",))
+    words = _words(tmp_path, tmp_path / "scores", "--metrics")
+    told = "Commands are not scored: no robot 'so100' is known; give --robot."
+    assert score.main([*words, "commands"]) == 2
+    assert capsys.readouterr().err == f"xwam score: {told}\n"
+    assert score.main([*words, "commands", "states"]) == 0
+    assert told in capsys.readouterr().out
+    file = tmp_path / "so100.json"
+    file.write_text(json.dumps(replace(get_robot("mujoco_panda"), name="so100").to_dict()))
+    assert score.main([*words, "commands", "--robot", str(file)]) == 0
+    assert "command_" in (tmp_path / "scores" / "report.json").read_text()
+
+
+def test_nothing_is_imagined_into_a_folder_of_others_nor_of_data_that_are_not_there(tmp_path, capsys):
+    (tmp_path / "notes.txt").touch()
+    words = ["--model", "nowhere/at-all", "--output"]
+    assert imagine.main([str(tmp_path), *words, str(tmp_path)]) == 2
+    assert (
+        "must be a new folder, an empty one, or one that this command made, but holds notes.txt"
+        in capsys.readouterr().err
+    )
+    assert imagine.main([str(tmp_path / "none"), *words, str(tmp_path / "new")]) == 1
+    assert "is neither a folder nor a dataset on the hub" in capsys.readouterr().err, "before the model is asked for"
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> Path:
     """An episode of an expert, and the tiny untrained pipeline as a folder."""
@@ -175,7 +205,8 @@ def test_from_a_data_set_and_a_model_to_a_table(model, recorded, tmp_path, capsy
     said = capsys.readouterr().out
     assert "2 windows imagined, 2 there" in said
     following = said.splitlines()[-1].removeprefix("score them: xwam score ").split()
-    assert score.main([*following, "--metrics", "images", "depth", "states"]) == 0
+    assert following[2:4] == ["--robot", str(tmp_path / "robot.json")]
+    assert score.main([*following, "--metrics", "images", "depth", "states", "commands"]) == 0
     facts = json.loads((tmp_path / "scores" / "report.json").read_text())
     assert facts["num_windows"] == 2
     assert facts["metrics"]["position"]["mean"] < facts["metrics"]["position"]["frame_0_repeated"]["mean"]

@@ -13,10 +13,10 @@ from xwam.envs.registry import list_envs
 from xwam.evaluation.policy_choice import PolicyChoice
 from xwam.evaluation.ranks import current_rank
 from xwam.evaluation.report import make_report
-from xwam.evaluation.results import ResultsFolder
+from xwam.evaluation.results import EPISODES, ResultsFolder
 from xwam.evaluation.runner import run_suite
 from xwam.evaluation.suite import Suite
-from xwam.utils.options import require_at_least, require_writable
+from xwam.utils.options import require_at_least, require_own
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         suite = _suite(asked, environments, choice)
         choice.check(environments, suite.seeds)
         require_at_least(1, asked, "processes")
-        require_writable(asked.output)
+        require_own(asked.output, EPISODES)
     except ValueError as error:
         print(f"xwam evaluate: {error}", file=sys.stderr)
         return 2

@@ -8,17 +8,20 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from xwam.data.readers.dataset_files import DatasetFiles
 from xwam.data.readers.open import open_dataset, read_map
 from xwam.data.streams.clip_dataset import ClipDataset
 from xwam.data.streams.windows import WindowShape
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
-from xwam.evaluation.imagination import PREDICTIONS, TRUTH, ImagineOptions, imagine_windows, spread
+from xwam.evaluation.imagination import PREDICTIONS, SETTINGS_FILE, TRUTH, ImagineOptions, imagine_windows, spread
 from xwam.export.future_folder import FORMATS
 from xwam.pipelines.pipeline_xwam_4d import XWAM4DPipeline
 from xwam.utils.devices import require_device
-from xwam.utils.options import require_at_least, require_writable
+from xwam.utils.options import require_at_least, require_own
 
 DELAY = 0.5  # seconds until the bar appears
+ROBOT_FILE = "robot.json"  # what the columns of commands mean, for `xwam score`
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     except (XWAMError, ValueError, OSError, ImportError, RuntimeError) as error:  # the last when memory is out
         print(f"xwam imagine: {error}", file=sys.stderr)
         return 1
-    folders = f"{asked.output / PREDICTIONS} {asked.output / TRUTH}"
+    folders = f"{asked.output / PREDICTIONS} {asked.output / TRUTH} --robot {asked.output / ROBOT_FILE}"
     print(
         f"{count} windows imagined, {total} there\nscore them: xwam score {folders} --output {asked.output / 'scores'}"
     )
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _imagine(asked: argparse.Namespace) -> tuple[int, int]:
     dataset_map = None if asked.map is None else read_map(asked.map)
+    DatasetFiles(asked.source)  # which must be there, before a model is loaded
     dtype = torch.float32 if asked.device == "cpu" else torch.bfloat16
     pipeline = XWAM4DPipeline.from_pretrained(asked.model, dtype=dtype).to(asked.device)
     pipeline.set_progress_bar_config(disable=True)
@@ -75,12 +79,13 @@ def _imagine(asked: argparse.Namespace) -> tuple[int, int]:
                 model=asked.model,
                 on_window=lambda _: bar.update(),
             )
+    write_json(asked.output / ROBOT_FILE, spec.to_dict())
     return count, len(numbers)
 
 
 def _check(asked: argparse.Namespace) -> None:
     require_at_least(1, asked, "windows", "stride", "rows_per_command", "steps", "action_steps")
-    require_writable(asked.output)
+    require_own(asked.output, SETTINGS_FILE)
     require_device(asked.device, name="--device")
 
 

@@ -14,6 +14,7 @@ from xwam.policies.closed_loop import EpisodeOutcome
 from xwam.robots.records import Record
 from xwam.utils.differences import first_difference
 
+EPISODES = "episodes"  # the folder of results in the folder
 IDENTITY_NAME = "identity.json"
 TEMPORARY_NAMES = f".*-{'[0-9a-f]' * 8}.*"  # of `replacing`; what others hide in the folder is theirs
 
@@ -112,7 +113,7 @@ class ResultsFolder:
     def remove_leftovers(self, environments: Iterable[str]) -> None:
         """Remove what killed processes had begun to write. Nobody may be writing results of these environments."""
         for name in environments:
-            for folder in (self.path / "episodes" / name, self.path / "videos" / name):
+            for folder in (self.path / EPISODES / name, self.path / "videos" / name):
                 for leftover in folder.glob(TEMPORARY_NAMES):
                     leftover.unlink(missing_ok=True)
 
@@ -129,10 +130,10 @@ class ResultsFolder:
         return result
 
     def _episode_path(self, key: EpisodeKey) -> Path:
-        return self.path / "episodes" / key.environment / f"{key.seed:06d}.json"
+        return self.path / EPISODES / key.environment / f"{key.seed:06d}.json"
 
     def _identity_path(self, environment: str) -> Path:
-        return self.path / "episodes" / environment / IDENTITY_NAME
+        return self.path / EPISODES / environment / IDENTITY_NAME
 
 
 def _shown(value: Any) -> str:

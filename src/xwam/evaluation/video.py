@@ -12,15 +12,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from xwam.checkpoints.json_files import read_json
 from xwam.errors import XWAMError
 from xwam.evaluation.future_errors import ErrorOptions, ImageDistance
 from xwam.evaluation.future_metrics import GROUPS
 from xwam.evaluation.provenance import code_version
 from xwam.evaluation.scored_folders import match_folders, score_folders
 from xwam.evaluation.video_report import VideoReport, own_files
+from xwam.export.future_files import MAX_JSON_BYTES
+from xwam.export.future_folder import JSON_NAME
 from xwam.metrics.depth import ALIGNMENTS
 from xwam.metrics.images import lpips
 from xwam.metrics.perceptual import LPIPSNetwork
+from xwam.robots.registry import list_robots, read_robot
 from xwam.utils.options import require_writable
 
 DELAY = 0.5  # seconds until the bar appears
@@ -46,7 +50,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m xw
             lpips=_lpips(asked.lpips),
             depth_alignment=asked.depth_alignment,
             voxel_size=asked.voxel_size,
+            robot=None if asked.robot is None else read_robot(asked.robot),
         )
+        told = _of_unknown_robots(asked, names)
     except (XWAMError, ValueError, OSError, ImportError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
@@ -61,6 +67,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m xw
     print(f"{report.table}\n\n{report.other_table}\n\nwrote {asked.output}/report.md")
     if asked.lpips is None and "images" in asked.metrics:
         print("no LPIPS, since --lpips names no weights")
+    if told:
+        print(told)
     if not has_plot:
         print("no plot, for want of Matplotlib: pip install 'xwam[export]'")
     return 0
@@ -85,12 +93,29 @@ def _parser(program: str) -> argparse.ArgumentParser:
         default="none",
         help="fit predicted depth first (default: %(default)s)",
     )
+    add("--robot", help="JSON file or name of the robot, to score commands of one that is not known by its name")
     add("--voxel-size", type=float, default=0.005, metavar="METRES", help="of the clouds (default: %(default)s)")
     return parser
 
 
 def _lpips(weights: str | None) -> ImageDistance | None:
     return None if weights is None else partial(lpips, network=LPIPSNetwork.from_pretrained(weights))
+
+
+def _of_unknown_robots(asked: argparse.Namespace, names: Sequence[str]) -> str:
+    """Why commands are not scored; empty where they are.
+
+    Raises:
+        ValueError: If nothing else is asked for.
+    """
+    if asked.robot is not None or "commands" not in asked.metrics:
+        return ""
+    robots = {str(read_json(asked.truth / name / JSON_NAME, max_bytes=MAX_JSON_BYTES).get("robot")) for name in names}
+    unknown = sorted(robots - set(list_robots()))
+    told = f"Commands are not scored: no robot {unknown[0]!r} is known; give --robot." if unknown else ""
+    if told and set(asked.metrics) == {"commands"}:
+        raise ValueError(told)
+    return told
 
 
 def _check_output(asked: argparse.Namespace) -> None:

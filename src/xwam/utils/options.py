@@ -58,3 +58,21 @@ def require_writable(folder: Path) -> None:
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"--output {folder} cannot be written: {there} is no folder that you may write to.")
+
+
+def require_own(folder: Path, marker: str) -> None:
+    """Refuse a folder of `--output` in which others have files; and one that cannot be written.
+
+    Args:
+        folder (`Path`): There already, or to be made.
+        marker (`str`): A name in every folder that the command made itself.
+
+    Raises:
+        ValueError: If it holds something, but not the marker, or cannot be made or written to.
+    """
+    require_writable(folder)
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    if found and marker not in found:
+        raise ValueError(
+            f"--output {folder} must be a new folder, an empty one, or one that this command made, but holds {found[0]}."
+        )

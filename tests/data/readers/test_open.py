@@ -72,5 +72,7 @@ def test_a_map_is_a_file_or_a_public_data_sets(tmp_path: Path):
     assert read_map("droid") == droid
     (tmp_path / "own.json").write_text(json.dumps(droid.to_dict()))
     assert read_map(str(tmp_path / "own.json")) == droid
-    with pytest.raises(ValueError, match="There is no source 'nobody'; known sources are"):
+    (tmp_path / "own").write_text(json.dumps(droid.to_dict()))
+    assert read_map(str(tmp_path / "own")) == droid, "whatever the file is called"
+    with pytest.raises(ValueError, match="There is no source 'nobody', and no file; known sources are"):
         read_map("nobody")

@@ -127,7 +127,7 @@ def miniature(name: str, folder: Path) -> Path:
 def test_the_paper_pretrains_on_seven():
     assert len(PRETRAINING) == 7
     assert sorted(MINIATURES) == list_sources() == sorted([*PRETRAINING, "droid_rlds"])
-    with pytest.raises(ValueError, match=r"no source 'bridge'; known sources are \['agibot_world'"):
+    with pytest.raises(ValueError, match=r"no source 'bridge', and no file; known sources are \['agibot_world'"):
         get_source("bridge")
 
 

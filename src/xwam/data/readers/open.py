@@ -145,9 +145,11 @@ _LAYOUTS: tuple[_Layout, ...] = (
 
 
 def _public_source(name: DatasetMap | str | Path | None) -> "Source | None":
-    """The public data set that is named where a file could be."""
+    """The public data set that is named where a file could be: whatever is neither a file nor looks like one."""
     if not isinstance(name, str) or Path(name).suffix == ".json":
         return None
-    from xwam.data.sources.base import get_source  # which itself opens data sets
+    from xwam.data.sources.base import get_source, list_sources  # which itself opens data sets
 
+    if name not in list_sources() and Path(name).is_file():
+        return None
     return get_source(name)

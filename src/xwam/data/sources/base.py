@@ -85,7 +85,7 @@ def get_source(name: str) -> Source:
         ValueError: If there is no such source.
     """
     if name not in _MODULES:
-        raise ValueError(f"There is no source {name!r}; known sources are {list_sources()}.")
+        raise ValueError(f"There is no source {name!r}, and no file; known sources are {list_sources()}.")
     return importlib.import_module(f"xwam.data.sources.{_MODULES[name]}").SOURCES[name]
 
 
