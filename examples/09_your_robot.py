@@ -23,7 +23,9 @@ from xwam.data.check import main as check
 from xwam.data.readers.open import open_dataset
 from xwam.data.statistics.quantiles import compute_quantiles
 from xwam.data.streams.augmentation import Augmentation
+from xwam.data.streams.mixture import Mixture
 from xwam.data.streams.stream import make_stream
+from xwam.data.streams.windows import WindowShape, check_rate
 from xwam.data.writers.episode_writer import EpisodeDescription
 from xwam.data.writers.lerobot_writer import LeRobotWriter
 from xwam.data.writers.recording_format import RecordingFormat
@@ -80,6 +82,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", help="see above")
     parser.add_argument("--base", default="embedded", help="embedded, or a folder or hub id")
     parser.add_argument("--output", type=Path, default=Path("your_robot"), help="folder for all that is made")
+    parser.add_argument(
+        "--rows_per_command", type=int, default=1, help="rows of the recording from one command to the next"
+    )
     parser.add_argument("--steps", type=int, default=100, help="steps of the first LoRA")
     parser.add_argument("--tiny", action="store_true", help="one episode and two steps, to see that it runs")
     args = parser.parse_args()
@@ -94,12 +99,16 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(robot.to_dict(), indent=1))
 
+    reader = open_dataset(source, robot, map=args.map)
+    check_rate(reader, robot, args.rows_per_command)
+
     # 2. Is it what the spec says? Every defect with its episode and row, and a sheet of pictures.
     given_map = ["--map", args.map] if args.map else []
     check([str(source), "--robot", str(file), "--output", str(args.output / "check"), *given_map])
 
     # 3. Quantiles of its states and commands go into the spec.
-    robot, statistics = compute_quantiles([open_dataset(source, robot, map=args.map)], robot, widen=True)
+    shape = WindowShape.of(robot, args.rows_per_command)
+    robot, statistics = compute_quantiles([reader], robot, shape, widen=True)
     print(f"\n{statistics.note} Degenerate: {[channel.name for channel in statistics.degenerate] or 'none'}.")
 
     # 4. A first LoRA: the base stays as it is, the robot's own networks and the LoRA layers learn.
@@ -110,7 +119,8 @@ def main() -> None:
     def batches(rank: int, num_ranks: int, done: int) -> object:
         place = {"rank": rank, "world_size": num_ranks, "start_batch": done}
         drawn = {"seed": config.seed, "batch_size": config.batch_size, "augmentation": Augmentation()}
-        return make_stream(open_dataset(source, robot, map=args.map), pipe.robot_processor, **drawn, **place)
+        mixture = Mixture.of(reader, pipe.robot_processor, rows_per_command=args.rows_per_command)
+        return make_stream(mixture, **drawn, **place)
 
     trainer = Trainer(config, pipe, batches, args.output / "run", export=robot_export())
     folder = trainer.run().pipeline

@@ -24,6 +24,7 @@ from xwam.data.readers.open import open_dataset
 from xwam.data.readers.selection import Selection
 from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.mixture import Mixture
+from xwam.data.writers.durable_files import write_json
 from xwam.errors import XWAMError
 from xwam.robots.registry import read_robot
 from xwam.training.encoded_format import DTYPES
@@ -40,7 +41,7 @@ def main() -> None:
 
     # 1. Data and robot, as in train_xwam.py: the same episodes are held out
     robot = None if args.robot is None else read_robot(args.robot)
-    reader, _ = hold_out(open_dataset(args.dataset, robot), args.validation_episodes)
+    reader, _ = hold_out(open_dataset(args.dataset, robot, map=args.map), args.validation_episodes)
     if args.tiny:
         reader = Selection(reader, [0])
     pipeline = (
@@ -50,7 +51,7 @@ def main() -> None:
     )
     known = pipeline.robot_processor.spec
     robot = robot or (known if known.name == reader.robot.name else reader.robot)
-    robot = robot_with_quantiles(robot, [reader], args.output / "robot.json")
+    robot = robot_with_quantiles(robot, [reader], args.output / "robot.json", rows_per_command=args.rows_per_command)
     pipeline.register_modules(
         robot_processor=RobotProcessor(robot)
     )  # the transformer, of another robot maybe, takes no part
@@ -60,7 +61,7 @@ def main() -> None:
     augmentation = Augmentation(crop_ratio=robot.crop_ratio) if args.variants > 1 else None
     writer = EncodedDatasetWriter(
         args.output,
-        Mixture.of(reader, pipeline.robot_processor),
+        Mixture.of(reader, pipeline.robot_processor, rows_per_command=args.rows_per_command),
         pipeline,
         augmentation=augmentation,
         variants=args.variants,
@@ -69,6 +70,8 @@ def main() -> None:
         with_depth=not args.no_depth,
         dtype=args.dtype,
     )
+
+    write_json(args.output / "robot.json", robot.to_dict())  # for train_xwam_lora.py --robot
 
     # 3. Encode what is missing
     header = writer.header
@@ -94,6 +97,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--dataset", required=True, help="folder, or id on the hub")
     add("--robot", help="name or JSON file of the robot; else that of the data set")
+    add("--map", help="JSON file that says where the data set has states, commands and cameras, or a public source")
+    add("--rows_per_command", type=int, default=1, help="rows from one command to the next (default: %(default)s)")
     add(
         "--base",
         required=True,

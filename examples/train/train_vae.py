@@ -24,7 +24,6 @@ from xwam.data.readers.open import open_dataset
 from xwam.data.streams.mixture import Mixture
 from xwam.data.streams.stream import make_stream
 from xwam.errors import XWAMError
-from xwam.robots.registry import read_robot
 from xwam.training.publishing import check_targets
 from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles
 from xwam.training.video_codec_training import VideoCodecConfig, draw_clips, measure_latents, train_video_codec
@@ -39,13 +38,14 @@ def main() -> None:
     device = torch.device(args.device)
 
     # 1. Data: no crops and no colours, the codec shall see what it will encode
-    reader, _ = hold_out(open_dataset(args.dataset, None if args.robot is None else read_robot(args.robot)), 8)
-    robot = robot_with_quantiles(reader.robot, [reader], args.output / "robot.json")
+    reader, _ = hold_out(open_dataset(args.dataset, args.robot, map=args.map), 8)
+    rows = {"rows_per_command": args.rows_per_command}
+    robot = robot_with_quantiles(reader.robot, [reader], args.output / "robot.json", **rows)
+    mixture = Mixture.of(reader, RobotProcessor(robot), **rows)
 
     def batches(start: int):  # noqa: ANN202
         stream = make_stream(
-            reader,
-            RobotProcessor(robot),
+            mixture,
             seed=args.seed,
             batch_size=1,
             start_batch=start,
@@ -70,8 +70,7 @@ def main() -> None:
             bar.update(step - bar.n)
             bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
 
-        data = data_identity(Mixture.of(reader, RobotProcessor(robot)))
-        train_video_codec(vae, batches, config, args.output / "checkpoints", show, data=data)
+        train_video_codec(vae, batches, config, args.output / "checkpoints", show, data=data_identity(mixture))
 
     # 4. Measure the latents: their mean and deviation belong to the VAE
     stream = iter(batches(0))
@@ -88,6 +87,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--dataset", required=True, help="folder, or id on the hub")
     add("--robot", help="name or JSON file of the robot; else that of the data set")
+    add("--map", help="JSON file that says where the data set has states, commands and cameras, or a public source")
+    add("--rows_per_command", type=int, default=1, help="rows from one command to the next (default: %(default)s)")
     add("--output", type=Path, required=True, help="folder of the run; the VAE goes to its folder `vae`")
     add("--steps", type=int, default=3600, help="(default: %(default)s)")
     add("--clips", type=int, default=3, help="clips of one view in a step (default: %(default)s)")

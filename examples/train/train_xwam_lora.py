@@ -43,7 +43,7 @@ from xwam.training.quantization import QUANTIZATIONS, quantization
 from xwam.training.ranks import make_accelerator
 from xwam.training.recipes import get_recipe
 from xwam.training.trainer import BEST, Trainer
-from xwam.training.training_data import data_identity, hold_out, robot_with_quantiles, validation_batches
+from xwam.training.training_data import data_identity, hold_out, other_robot, robot_with_quantiles, validation_batches
 from xwam.training.validation import evaluate
 from xwam.utils.options import refuse_together
 
@@ -169,6 +169,10 @@ def put_on_base(args: argparse.Namespace, robot: RobotSpec, accelerator: Acceler
         pipeline = XWAMPolicyPipeline.from_pretrained(args.base, dtype=dtype, **few_bits, **no_text)
     if args.continue_from is not None:
         trained = train_robot(pipeline, pipeline.load_robot(args.continue_from))
+        if args.robot is not None and (fields := other_robot(pipeline.robot_processor.spec, robot)):
+            raise ValueError(
+                f"--robot differs from the robot of --continue_from in {fields}; leave it out, or train anew."
+            )
     else:
         settings = LoraSettings(
             rank=args.rank, alpha=args.alpha, is_rank_stabilized=args.rslora, dropout=args.lora_dropout,

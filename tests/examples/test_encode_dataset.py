@@ -60,6 +60,31 @@ def test_what_was_encoded_ahead_is_trained_on(recording, tmp_path, monkeypatch, 
     assert (output / "pipeline" / "model_index.json").exists()
 
 
+def test_a_robot_is_trained_on_what_was_encoded_with_the_file_beside_it(recording, tmp_path, monkeypatch):
+    encoded = tmp_path / "encoded"
+    words = ("--dataset", recording, "--robot", ROBOT.name, "--base", "untrained", "--output", encoded, "--tiny")
+    run(monkeypatch, "encode_dataset", *words)
+    own = (
+        "--encoded",
+        encoded,
+        "--robot",
+        encoded / "robot.json",
+        "--base",
+        "untrained",
+        "--output",
+        tmp_path / "run",
+    )
+    run(monkeypatch, "train_xwam_lora", *own, "--tiny")
+    assert (tmp_path / "run" / "pipeline" / "robot_processor_config.json").exists()
+
+
+def test_rows_at_another_rate_are_said_in_time(recording, tmp_path, monkeypatch):
+    for script, more in (("encode_dataset", ["--base", "untrained"]), ("train_vae", [])):
+        own = ["--dataset", recording, "--output", tmp_path / script, "--rows_per_command", "2", *more]
+        with pytest.raises(ValueError, match="cannot be skipped without losing motion"):
+            run(monkeypatch, script, *own)
+
+
 def test_a_vae_is_trained_and_knows_its_latents(recording, tmp_path, monkeypatch):
     run(
         monkeypatch,

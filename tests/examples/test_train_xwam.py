@@ -198,6 +198,18 @@ def test_a_hub_that_cannot_be_reached_takes_nothing_away(
 # ---------------------------------------------------------------- LoRA
 
 
+def test_another_robot_is_not_given_to_one_that_is_trained_further(robot_run, robot_file, tmp_path, monkeypatch):
+    output, words = robot_run
+    spec = {**json.loads(Path(robot_file).read_text()), "crop_ratio": 0.5}
+    (tmp_path / "other.json").write_text(json.dumps(spec))
+    own = [word for word in words if word not in ("--rank", "4")]
+    own[own.index("--robot") + 1], own[own.index("--output") + 1] = str(tmp_path / "other.json"), str(tmp_path / "run")
+    with pytest.raises(
+        ValueError, match="--robot differs from the robot of --continue_from in crop_ratio; leave it out"
+    ):
+        run_here(monkeypatch, [*own, "--continue_from", str(output / "pipeline")], LORA_SCRIPT)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

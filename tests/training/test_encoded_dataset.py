@@ -1,6 +1,7 @@
 """An encoded data set gives what encoding in the loop gives, in the order of the stream, and only to what it was made for."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from xwam.data.streams.augmentation import Augmentation
 from xwam.data.streams.stream import Samples, read_batch
 from xwam.data.writers import durable_files
 from xwam.errors import CheckpointConfigError, CheckpointError, CorruptFileError
+from xwam.robots.processor import RobotProcessor
 from xwam.training.encoded_dataset import EncodedDataset, EncodedSamples, read_encoded_batch
 from xwam.training.encoded_writer import EncodedDatasetWriter
 from xwam.training.encoding import TextEncoding, encode_batch
@@ -169,6 +171,16 @@ def test_another_vae_is_refused_and_the_same_is_not(folder, pipeline):
         other.text_encoder.shared.weight[5, 5] += 1
     with pytest.raises(CheckpointConfigError, match="another text encoder"):
         data.check(other)
+
+
+def test_the_field_in_which_another_robot_differs_is_named(folder):
+    other = squares_pipeline()
+    spec = replace(other.robot_processor.spec, crop_ratio=0.5)
+    other.register_modules(robot_processor=RobotProcessor(spec))
+    with pytest.raises(
+        CheckpointConfigError, match=r"encoded with another robot .*: `crop_ratio` is 0\.9.* there, 0\.5 here"
+    ):
+        EncodedDataset(folder).check(other)
 
 
 def test_a_window_that_cannot_be_read_is_left_out_and_replaced(tmp_path, pipeline, caplog):

@@ -49,9 +49,14 @@ def test_at_most_a_fifth_is_held_out(reader, asked, held):
     assert len(trained.episodes) == 5 - len(held)
 
 
-def test_too_few_episodes_are_all_trained_on(reader):
+def test_too_few_episodes_are_all_trained_on_and_that_is_said(reader, caplog):
     few = Selection(reader, [0, 1, 2, 3])
     assert hold_out(few, 8) == (few, None)
+    assert "No episode of" in caplog.text
+    assert "since it has only 4" in caplog.text
+    caplog.clear()
+    assert hold_out(few, 0) == (few, None)
+    assert not caplog.text
 
 
 def test_held_out_episodes_are_spread_evenly_and_never_trained_on(reader):

@@ -22,6 +22,7 @@ from xwam.pipelines.pipeline_xwam import XWAMPipeline
 from xwam.robots.spec import RobotSpec
 from xwam.training.encoded_format import HEADER_NAME, PROMPTS_NAME, EncodedHeader, identity_of
 from xwam.training.step import EncodedBatch
+from xwam.utils.differences import first_difference
 from xwam.utils.seeding import seed_from
 
 _ENCODERS = {"vae": "VAE", "text": "text encoder or its tokenizer", "robot": "robot"}
@@ -100,9 +101,22 @@ class EncodedDataset:
             )
         for name, found in identity_of(pipeline).items():
             if found != self.header.identity[name]:
+                if name == "robot":
+                    self._refuse_robot(pipeline.robot_processor.spec)
                 raise CheckpointConfigError(
                     f"{self.folder} was encoded with another {_ENCODERS[name]} than the pipeline's (fingerprint "
                     f"{self.header.identity[name][:12]}, not {found[:12]}). Encode the data again, or train that pipeline."
+                )
+
+    def _refuse_robot(self, spec: RobotSpec) -> None:
+        """Say in which field the robot of a pipeline is another, where the data tell."""
+        for part in self.header.parts:
+            own = spec.to_dict() if part.robot is None else RobotSpec.from_dict(part.robot).to_dict()
+            if difference := first_difference(own, spec.to_dict()):
+                field, there, here = difference
+                raise CheckpointConfigError(
+                    f"{self.folder} was encoded with another robot than the pipeline's: `{field}` is {there!r} there, {here!r} here. "
+                    "The robot that it was encoded with is in robot.json beside encoded.json, or encode the data again."
                 )
 
     def batches(

@@ -22,6 +22,7 @@ from xwam.data.streams.mixture import Mixture, MixturePart
 from xwam.data.writers.durable_files import write_json
 from xwam.errors import CheckpointConfigError
 from xwam.pipelines.pipeline_xwam import XWAMPipeline
+from xwam.training.training_data import numbers_identity
 
 FORMAT_VERSION = 1
 HEADER_NAME, PROMPTS_NAME, SHARDS_NAME = "encoded.json", "prompts.safetensors", "shards"
@@ -198,14 +199,14 @@ def part_of(part: MixturePart, prompts: list[str], stride: int) -> EncodedPart:
 
 
 def data_fingerprint(mixture: Mixture) -> str:
-    """Hash of the names, lengths and robots of all episodes; what is in them is not read."""
-    return fingerprint(
-        [
-            repr((part.reader.name, part.rows_per_command, part.processor.spec.to_dict(), episode.key, episode.length))
-            for part in mixture.parts
-            for episode in part.reader.episodes
-        ]
-    )
+    """Hash of the names, lengths and robots of all episodes, and of the first numbers; no image is read."""
+    parts = [repr(numbers_identity(part.reader)) for part in mixture.parts]
+    episodes = [
+        repr((part.reader.name, part.rows_per_command, part.processor.spec.to_dict(), episode.key, episode.length))
+        for part in mixture.parts
+        for episode in part.reader.episodes
+    ]
+    return fingerprint([*parts, *episodes])
 
 
 def _config_of(module: Any) -> str:

@@ -39,8 +39,14 @@ def hold_out(reader: EpisodeReader, count: int) -> tuple[EpisodeReader, EpisodeR
         `tuple[EpisodeReader, EpisodeReader | None]`: The one, and the other where there is any.
     """
     total = len(reader.episodes)
-    count = min(count, int(total * MOST_HELD_OUT))
+    wanted, count = count, min(count, int(total * MOST_HELD_OUT))
     if count < 1:
+        if wanted:
+            logger.warning(
+                "No episode of %s is held out, since it has only %d, so nothing is validated on it.",
+                reader.name,
+                total,
+            )
         return reader, None
     held = {int((number + 0.5) * total / count) for number in range(count)}
     return Selection(reader, [n for n in range(total) if n not in held]), Selection(reader, sorted(held))
@@ -54,7 +60,7 @@ def robot_with_quantiles(
     Args:
         robot (`RobotSpec`): The robot.
         readers (`Sequence[EpisodeReader]`): Data sets to train on.
-        file (`Path`): JSON file of the robot in the folder of the run.
+        file (`Path`): JSON file of the robot in the folder of the run; beside it is noted which data it was made of.
         rows_per_command (`int`, *optional*, defaults to `1`): Rows from one command to the next, as in training.
 
     Raises:
@@ -66,14 +72,13 @@ def robot_with_quantiles(
         check_rate(reader, robot, rows_per_command)
     if robot.quantiles is not None:
         return robot
-    data = {"rows_per_command": rows_per_command, "data": [_numbers_identity(reader) for reader in readers]}
+    data = {"rows_per_command": rows_per_command, "data": [numbers_identity(reader) for reader in readers]}
     source = file.with_name(f"{file.stem}_quantiles_of.json")
     if file.exists():
         found = RobotSpec.from_dict(read_json(file))
-        theirs, ours = found.to_dict(), robot.to_dict()
-        if others := [name for name in ours if name not in ("quantiles", "notes") and theirs[name] != ours[name]]:
+        if difference := other_robot(found, robot):
             raise DataError(
-                f"It is of a robot with another {', '.join(others)} than the {robot.name!r} that is given: take another output "
+                f"It is of a robot with another {difference} than the {robot.name!r} that is given: take another output "
                 "folder, or give that robot.",
                 path=str(file),
             )
@@ -97,6 +102,17 @@ def robot_with_quantiles(
     return found
 
 
+def other_robot(there: RobotSpec, here: RobotSpec) -> str:
+    """Fields in which two robots differ, but for quantiles and notes; empty where they are the same.
+
+    Args:
+        there (`RobotSpec`): One of them.
+        here (`RobotSpec`): The other.
+    """
+    theirs, ours = there.to_dict(), here.to_dict()
+    return ", ".join(name for name in ours if name not in ("quantiles", "notes") and theirs[name] != ours[name])
+
+
 def data_identity(mixture: Mixture) -> dict[str, Any]:
     """What must be the same for the same seed to mean the same samples: data sets, episodes, windows, shares and robots.
 
@@ -106,7 +122,7 @@ def data_identity(mixture: Mixture) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for number, (part, share) in enumerate(zip(mixture.parts, mixture.shares, strict=True)):
         named[f"{number}: {part.reader.name}"] = {
-            **_numbers_identity(part.reader),
+            **numbers_identity(part.reader),
             "windows": sum(part.counts),
             "rows_per_command": part.rows_per_command,
             "share": share,
@@ -115,8 +131,12 @@ def data_identity(mixture: Mixture) -> dict[str, Any]:
     return named
 
 
-def _numbers_identity(reader: EpisodeReader) -> dict[str, Any]:
-    """How long the episodes are, and what the first one's numbers are as they are read now, with map and units."""
+def numbers_identity(reader: EpisodeReader) -> dict[str, Any]:
+    """How long the episodes are, and what the first one's numbers are as they are read now, with map and units.
+
+    Args:
+        reader (`EpisodeReader`): A data set.
+    """
     digest = sha256()
     if reader.episodes:
         stop = min(reader.episodes[0].length, ROWS_OF_IDENTITY)
