@@ -17,7 +17,7 @@ from skimage import io
 from skimage.metrics import peak_signal_noise_ratio
 
 from xwam.export import future_files, future_folder
-from xwam.export.future_folder import FORMATS, load_future, save_future
+from xwam.export.future_folder import FORMATS, load_future, save_future, save_futures
 from xwam.export.images import UNKNOWN_COLOUR
 from xwam.futures.future import Future
 from xwam.futures.point_clouds import point_cloud
@@ -517,3 +517,22 @@ def test_whatever_byte_is_damaged_only_a_value_error_is_raised(tmp_path, name):
         except ValueError:
             refused += 1
     assert refused > 150
+
+
+@pytest.mark.parametrize("step", [0, -0.001, float("inf")])
+def test_a_step_of_depth_that_is_none_is_refused_and_not_left_out(step, tmp_path):
+    with pytest.raises(ValueError, match="`metres_per_level` must be positive, but is"):
+        save_future(tmp_path / "future", make_future(), metres_per_level=step)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_with_numbers_of_their_own_are_not_those_of_a_batch(tmp_path):
+    for name in ("7", "12"):
+        save_future(tmp_path / name, make_future(), formats=("npz",))
+    for save in (lambda: save_future(tmp_path, make_future()), lambda: save_futures(tmp_path, [make_future()])):
+        with pytest.raises(ValueError, match="holds"):
+            save()
+    assert (tmp_path / "7" / "future.npz").exists()
+    save_futures(tmp_path / "batch", [make_future(), make_future()], formats=("npz",))
+    save_future(tmp_path / "batch", make_future(), formats=("npz",))
+    assert {path.name for path in (tmp_path / "batch").iterdir()} == {"future.json", "future.npz"}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import make_observation, make_pipeline, seeded
 
+from xwam.errors import ObservationError
 from xwam.pipelines.pipeline_xwam_policy import XWAMPolicyPipeline
 from xwam.pipelines.prompt_cache import PromptCache
 
@@ -34,6 +35,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(pipe):
     first, again, other = (pipe(observation, generator=seeded(s)).actions[0].commands for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
+
+
+def test_the_example_of_a_batch_that_is_wrong_is_named(pipe):
+    good = make_observation()
+    wrong = dataclasses.replace(good, instruction="")
+    with pytest.raises(ObservationError, match="In example 1 of `observation`: `instruction` must say what to do"):
+        pipe([good, wrong])
+    with pytest.raises(ObservationError, match=r"^`instruction` must say what to do"):
+        pipe([wrong])
 
 
 def test_an_example_of_a_batch_is_what_it_is_alone(pipe):

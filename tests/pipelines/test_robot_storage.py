@@ -87,6 +87,7 @@ def test_published_again_it_keeps_what_others_added_and_wrote(robot, loopback_hu
     pipe = make_pipeline()
     pipe.load_robot(robot[0])
     pipe.push_robot_to_hub("user/told", card=ModelCard(training_data="Five red cubes."))
+    assert b'pipe.load_robot("user/told")' in loopback_hub.files("user/told")["README.md"]
     loopback_hub.commit("user/told", {"eval_results.json": b"{}", "notes.txt": b"mine"})
     pipe.push_robot_to_hub("user/told")
     files = loopback_hub.files("user/told")

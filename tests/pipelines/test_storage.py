@@ -130,6 +130,37 @@ def test_a_published_card_is_kept_until_another_is_given(pipe, loopback_hub, tmp
     assert "Seven." in published()
 
 
+def test_a_published_card_says_how_to_load_what_was_published(pipe, loopback_hub, tmp_path):
+    for number, card in enumerate((None, ModelCard(title="Mine"))):
+        pipe.push_to_hub(f"robots/loadable-{number}", card=card)
+        text = loopback_hub.files(f"robots/loadable-{number}")["README.md"].decode()
+        assert f'from_pretrained("robots/loadable-{number}")' in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"measurements": "x"}, TypeError, "`measurements` must be a mapping of name to figure, but is 'x'"),
+        (
+            {"measurements": {"lift": 3}},
+            TypeError,
+            r"`measurements\['lift'\]` of a `ModelCard` must be a string, but is 3",
+        ),
+        (
+            {"license": "mit\nfoo: bar"},
+            ValueError,
+            r"`license` of a `ModelCard` must be one line, but is 'mit\\nfoo: bar'",
+        ),
+        ({"base_model": ["a", "b"]}, TypeError, "`base_model` of a `ModelCard` must be a string"),
+        ({"training_data": 3}, TypeError, "`training_data` of a `ModelCard` must be a string, but is 3"),
+        ({"tags": "robot"}, TypeError, "`tags` must be a tuple of words, but is 'robot'"),
+    ],
+)
+def test_a_card_is_of_text(fields, error, message):
+    with pytest.raises(error, match=message):
+        ModelCard(**fields)
+
+
 def test_a_publication_beside_another_is_refused_and_not_mixed(pipe, loopback_hub, monkeypatch):
     pipe.push_to_hub("robots/shared")
 

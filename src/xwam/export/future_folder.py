@@ -1,6 +1,7 @@
 """A whole future as a folder: files to look at, files to measure with, and one pair that reads back exactly."""
 
 import importlib.util
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -66,6 +67,8 @@ def save_future(
         for problem in name_problems(camera):
             raise ValueError(f"A camera of `future` cannot be a file name: {problem}.")
     _check_cloud_options(cloud_options or {})
+    if not 0 < metres_per_level < float("inf"):
+        raise ValueError(f"`metres_per_level` must be positive, but is {metres_per_level}.")
     export = _Export(future, dict(cloud_options or {}), metres_per_level, progress or (lambda share, what: None))
     wanted = _wanted(export, formats)
     with replacing_folder(folder, own_files=_own_files) as temporary:
@@ -252,8 +255,9 @@ def _wanted(export: _Export, formats: Sequence[str] | None) -> list[str]:
 
 
 def _own_files(folder: Path) -> set[str]:
-    """Files of earlier exports, of one future or of several."""
-    below = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    """Files of earlier exports, of one future or of several, which are numbered without a gap."""
+    numbered = (folder / f"{index:04d}" for index in itertools.count())
+    below = list(itertools.takewhile(Path.is_dir, numbered))
     return _files_of_one(folder) | {f"{path.name}/{name}" for path in below for name in _files_of_one(path)}
 
 

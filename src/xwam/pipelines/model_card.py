@@ -11,6 +11,7 @@ from xwam.models.transformer_xwam import XWAMTransformer3DModel
 from xwam.robots.spec import RobotSpec
 from xwam.schedulers.scheduling_xwam import XWAMScheduler
 
+THIS_REPOSITORY = "this-repository"
 UNTOLD = "Not stated by the author."
 _USAGE = (
     "## How to use\n\n```\npip install xwam\n```\n\n```python\n"
@@ -25,7 +26,7 @@ _ROBOT_USAGE = (
     "## How to use\n\n```\npip install xwam\n```\n\n```python\n"
     "import xwam\n\n"
     "pipe = xwam.XWAMPolicyPipeline.from_pretrained({base})\n"
-    'pipe.load_robot("this-repository")\n'
+    "pipe.load_robot({source})\n"
     "chunk = pipe(observation).actions[0]  # xwam.ActionChunk: physical units, named columns\n"
     "pipe.set_robot(None)  # the base again\n```"
 )
@@ -40,20 +41,56 @@ class ModelCard:
         description (`str`, *optional*): A sentence or two.
         training_data (`str`, *optional*): What it was trained on, with sizes and sources.
         license (`str`, *optional*): SPDX identifier of the weights' licence.
-        source (`str`, *optional*, defaults to `"this-repository"`): What to type to load it: a hub id, or `"embedded"`.
+        source (`str`, *optional*, defaults to `THIS_REPOSITORY`): What to type to load it: a hub id, or `"embedded"`;
+            publishing puts the repository in.
         base_model (`str`, *optional*): Hub id of what it was fine-tuned from, or `"embedded"`.
         measurements (`Mapping[str, str]`, *optional*): What was measured: name to figure, with the command that made it.
         tags (`tuple[str, ...]`, *optional*): Further tags for the hub.
+
+    Raises:
+        TypeError: If a field is of another kind.
+        ValueError: If what belongs into one line has several.
     """
 
     title: str | None = None
     description: str | None = None
     training_data: str | None = None
     license: str | None = None
-    source: str = "this-repository"
+    source: str = THIS_REPOSITORY
     base_model: str | None = None
     measurements: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("title", "description", "training_data", "license", "source", "base_model"):
+            _check_text(name, getattr(self, name), is_line=name not in ("description", "training_data"))
+        if not isinstance(self.measurements, Mapping):
+            raise TypeError(f"`measurements` must be a mapping of name to figure, but is {self.measurements!r}.")
+        for name, figure in self.measurements.items():
+            _check_text("measurements", name, is_line=True)
+            _check_text(f"measurements[{name!r}]", figure, is_line=True)
+        if not isinstance(self.tags, tuple | list):
+            raise TypeError(f"`tags` must be a tuple of words, but is {self.tags!r}.")
+        for tag in self.tags:
+            _check_text("tags", tag, is_line=True)
+
+
+def _check_text(name: str, value: object, *, is_line: bool) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"`{name}` of a `ModelCard` must be a string, but is {value!r}.")
+    if is_line and value is not None and not value.isprintable():
+        raise ValueError(f"`{name}` of a `ModelCard` must be one line, but is {value!r}.")
+
+
+def published_card(card: ModelCard | None, repo_id: str) -> ModelCard:
+    """The card as it is published: it says where.
+
+    Args:
+        card (`ModelCard` or `None`): What the author knows.
+        repo_id (`str`): Where it is published.
+    """
+    card = card or ModelCard()
+    return replace(card, source=repo_id) if card.source == THIS_REPOSITORY else card
 
 
 def check_card(card: object) -> None:
@@ -103,7 +140,7 @@ def render_robot_card(adapter: RobotAdapter, card: ModelCard) -> str:
         _front_matter(replace(card, tags=("lora", *card.tags))),
         f"# {card.title or f'X-WAM adapter for {spec.name}'}",
         card.description or "LoRA and networks that make an X-WAM base act as this robot.",
-        _ROBOT_USAGE.format(base=json.dumps(card.base_model or "the-base")),
+        _ROBOT_USAGE.format(base=json.dumps(card.base_model or "the-base"), source=json.dumps(card.source)),
         _robot(spec, "robot_processor_config.json"),
         f"## Adapter\n\n- LoRA: {lora:,} parameters, rank {config['r']}, alpha {config['lora_alpha']}"
         f"{', rank-stabilised' if config.get('use_rslora') else ''}\n"

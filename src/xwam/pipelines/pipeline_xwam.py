@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xwam.errors import ObservationError
 from xwam.loaders.lora import XWAMLoraLoaderMixin
 from xwam.models.input_checks import DENOISED_BRANCHES
 from xwam.models.joint_latents import OBSERVATION_ONLY, Given, JointLatents
@@ -146,8 +147,13 @@ class XWAMPipeline(PipelineStorage, RobotStorage, XWAMLoraLoaderMixin):
                 f"`observation` must be an Observation or a non-empty list of them, but is {type(observation).__name__}."
             )
         self._check_robot()
-        for example in observations:
-            self.robot_processor.check_observation(example)
+        for index, example in enumerate(observations):
+            try:
+                self.robot_processor.check_observation(example)
+            except ObservationError as error:
+                if len(observations) == 1:
+                    raise
+                raise ObservationError(f"In example {index} of `observation`: {error}") from error
         if self._denoises_depth and len({bool(example.depths) for example in observations}) > 1:
             raise ValueError("`observation` must have measured `depths` in every example of the batch or in none.")
         if self.vae is None:

@@ -8,7 +8,7 @@ from xwam.checkpoints.publishing import HubRepository
 from xwam.checkpoints.verification import verify_component
 from xwam.loaders.robot_adapter import XWAMRobotMixin
 from xwam.loaders.robot_files import read_robot_adapter, write_robot_adapter
-from xwam.pipelines.model_card import ModelCard, check_card, render_robot_card
+from xwam.pipelines.model_card import ModelCard, check_card, published_card, render_robot_card
 from xwam.pipelines.storage import MODEL_CARD_NAME
 
 COMMIT_MESSAGE = "Upload a robot of X-WAM"
@@ -63,9 +63,10 @@ class RobotStorage(XWAMRobotMixin):
         Returns:
             `str`: Address of the commit or pull request.
         """
+        check_card(card)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            self.save_robot(folder, adapter_name, card=card)
+            self.save_robot(folder, adapter_name, card=published_card(card, repo_id))
             repository = HubRepository(repo_id, token=token, private=private)
             if card is None and MODEL_CARD_NAME in repository.files:
                 (folder / MODEL_CARD_NAME).unlink()

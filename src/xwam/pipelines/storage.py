@@ -19,7 +19,7 @@ from xwam.checkpoints.verification import verify_folder
 from xwam.models.model_features import check_can_be_saved
 from xwam.models.model_loading import folder_is_verified
 from xwam.models.transformer_xwam import XWAMTransformer3DModel
-from xwam.pipelines.model_card import ModelCard, check_card, render_model_card
+from xwam.pipelines.model_card import ModelCard, check_card, published_card, render_model_card
 
 MODEL_CARD_NAME = "README.md"
 COMMIT_MESSAGE = "Upload an X-WAM pipeline"
@@ -150,14 +150,14 @@ class PipelineStorage(DiffusionPipeline):
             validate_repo_id(repo_id)
         self._check_can_be_saved(card, kwargs)
         readme = folder / MODEL_CARD_NAME
-        is_told = card is not None or readme.exists()
+        own_text = readme.read_text(encoding="utf-8") if card is None and readme.exists() else None
         there = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if not path.is_dir()]
         with replacing_files(folder, self._files_of_earlier_save(there, kwargs.get("variant"))) as new:
             self._write(new, kwargs)
-            if card is not None or not readme.exists():
-                self._write_card(new, card)
+            if own_text is None:
+                self._write_card(new, card or ModelCard())
         if is_published:
-            self._publish(repo_id, readme.read_text(encoding="utf-8") if is_told else None, **kwargs)
+            self._publish(repo_id, card, own_text, **kwargs)
 
     def push_to_hub(
         self,
@@ -193,9 +193,8 @@ class PipelineStorage(DiffusionPipeline):
         """
         validate_repo_id(repo_id)
         self._check_can_be_saved(card, kwargs)
-        text = None if card is None else render_model_card(self.components, card)
         return self._publish(
-            repo_id, text, token=token, private=private, create_pr=create_pr, commit_message=commit_message, **kwargs
+            repo_id, card, token=token, private=private, create_pr=create_pr, commit_message=commit_message, **kwargs
         )
 
     def _write(self, folder: Path, form: Mapping[str, Any]) -> None:
@@ -203,14 +202,15 @@ class PipelineStorage(DiffusionPipeline):
         super().save_pretrained(folder, **form)  # type: ignore[misc]
         forget_origins(folder, self.components)
 
-    def _write_card(self, folder: Path, card: ModelCard | None) -> None:
-        text = render_model_card(self.components, card or ModelCard())
+    def _write_card(self, folder: Path, card: ModelCard) -> None:
+        text = render_model_card(self.components, card)
         (folder / MODEL_CARD_NAME).write_text(text, encoding="utf-8")
 
     def _publish(
         self,
         repo_id: str,
-        card: str | None,
+        card: ModelCard | None,
+        text: str | None = None,
         *,
         token: str | None = None,
         private: bool | None = None,
@@ -218,16 +218,16 @@ class PipelineStorage(DiffusionPipeline):
         commit_message: str = COMMIT_MESSAGE,
         **form: Any,
     ) -> str:
-        """Replace what was published, with this text as its card; without one, a card that is there stays."""
+        """Replace what was published, with this card or this text of one; without both, a card that is there stays."""
         repository = HubRepository(repo_id, token=token, private=private)
         replaced = self._files_of_earlier_save(repository.files, form.get("variant"))
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             self._write(folder, form)
-            if card is not None:
-                (folder / MODEL_CARD_NAME).write_text(card, encoding="utf-8")
-            elif MODEL_CARD_NAME not in repository.files:
-                self._write_card(folder, None)
+            if text is not None:
+                (folder / MODEL_CARD_NAME).write_text(text, encoding="utf-8")
+            elif card is not None or MODEL_CARD_NAME not in repository.files:
+                self._write_card(folder, published_card(card, repository.repo_id))
             return repository.publish(folder, replaced=replaced, create_pr=create_pr, commit_message=commit_message)
 
     def _check_can_be_saved(self, card: ModelCard | None, form: Mapping[str, Any]) -> None:

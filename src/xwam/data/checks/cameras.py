@@ -89,7 +89,7 @@ def _movement(
     """What moved between two rows, in words; empty if nothing is known to have moved."""
     way = None if numbers is None else numbers.moved(first, last)
     if way is not None:
-        return f"the robot moves by {way:.2f} m" if way > TRAVEL[camera.arm is not None] else ""
+        return way[1] if way[0] > TRAVEL[camera.arm is not None] else ""
     if last - first < BLIND_SECONDS * rate:
         return ""
     for name, other in traces.items():
@@ -129,8 +129,8 @@ def _swapped(
             continue
         way = None if numbers is None else numbers.moved(carried.rows[0], carried.rows[-1])
         own, other = (float(np.median(np.ptp(np.stack(trace.blocks), axis=0))) for trace in (carried, standing))
-        if way is not None and way > TRAVEL[False] and own < OTHER < other and 2 * own < other:
-            came = f"most of it stands still, and most of {standing.feature} changes, while the robot moves by {way:.2f} m"
+        if way is not None and way[0] > TRAVEL[False] and own < OTHER < other and 2 * own < other:
+            came = f"most of it stands still, and most of {standing.feature} changes, while {way[1]}"
             yield Finding("swapped_cameras", "an image that moves with the arm", came, carried.feature)
 
 

@@ -46,7 +46,7 @@ class EpisodeNumbers:
         """One part of the commands to an arm, `(rows, width)`; `None` where it is not complete."""
         return _part(self.commands, self.robot.command_layout, f"{arm.name}_{part}")
 
-    def moved(self, first: int, last: int) -> float | None:
+    def moved(self, first: int, last: int) -> tuple[float, str] | None:
         """How far the robot gets from where it is at row `first` until row `last`: metres, with a radian for a third of one.
 
         Args:
@@ -54,16 +54,17 @@ class EpisodeNumbers:
             last (`int`): Last row.
 
         Returns:
-            `float`, *optional*: The largest distance of any arm; `None` where no state is known.
+            `tuple[float, str]`, *optional*: The largest distance of any arm, and in words, with its own unit; `None` where no
+                state is known.
         """
-        ways = [way for arm in self.robot.arms for way in self._ways(arm, first, last)]
-        return max(ways) if ways else None
+        return max((way for arm in self.robot.arms for way in self._ways(arm, first, last)), default=None)
 
-    def _ways(self, arm: ArmSpec, first: int, last: int) -> Iterator[float]:
-        part, metres = ("position", 1.0) if arm.num_joints is None else ("joints", 1 / 3)
+    def _ways(self, arm: ArmSpec, first: int, last: int) -> Iterator[tuple[float, str]]:
+        part, metres, unit = ("position", 1.0, "m") if arm.num_joints is None else ("joints", 1 / 3, "rad")
         values = self.state(arm, part)
         if values is not None:
-            yield metres * float(np.linalg.norm(values[first : last + 1] - values[first], axis=1).max())
+            way = float(np.linalg.norm(values[first : last + 1] - values[first], axis=1).max())
+            yield metres * way, f"the robot moves by {way:.2f} {unit}"
 
 
 def _part(numbers: Numbers, layout: VectorLayout, name: str) -> np.ndarray | None:

@@ -50,7 +50,7 @@ def compute_quantiles(
 
     Raises:
         DataError: If the numbers of an episode cannot be read.
-        ValueError: If the robot's commands or frames are unknown, a reader is of another robot, or there is no row or no command.
+        ValueError: If the robot's commands or frames are unknown, a reader is of another robot, there is no row, or no episode that is long enough.
     """
     robot.require("command_kind", "model_from_base", "arms", purpose="compute quantiles")
     for reader in readers:
@@ -67,11 +67,10 @@ def compute_quantiles(
                 on_episode(length)
     if not sketches.num_rows:
         raise ValueError(f"There are no rows to take quantiles of in {[reader.name for reader in readers]}.")
-    if not sketches.num_actions:
-        spacing = sketches.rows_per_command
+    if sketches.longest < sketches.rows_per_command:
         raise ValueError(
-            f"There are no commands to take quantiles of in {[reader.name for reader in readers]}: none is valid that is {spacing} "
-            "row(s), `rows_per_command`, after another."
+            f"`rows_per_command` is {sketches.rows_per_command}, but the longest episode of {[reader.name for reader in readers]} has "
+            f"{sketches.longest} rows."
         )
     channels = tuple(sketches.channels())
     report = StatisticsReport(
@@ -92,7 +91,7 @@ class _Sketches:
     """One sketch per part of the state and of the action; grippers of equal convention share one."""
 
     def __init__(self, robot: RobotSpec, rows_per_command: int) -> None:
-        self._robot, self.rows_per_command, self.num_rows, self.num_actions = robot, rows_per_command, 0, 0
+        self._robot, self.rows_per_command, self.num_rows, self.longest = robot, rows_per_command, 0, 0
         self._parts: dict[str, QuantileSketch] = {}
         self._motions: dict[str, MotionSketch] = {}
 
@@ -103,6 +102,7 @@ class _Sketches:
     def add(self, reader: EpisodeReader, episode: int, length: int) -> None:
         states, commands = reader.read_states(episode, 0, length), reader.read_commands(episode, 0, length)
         self.num_rows += length
+        self.longest = max(self.longest, length)
         self._add_states(state_rows(self._robot, states))
         self._add_actions(action_rows(self._robot, states, commands, self.rows_per_command))
 
@@ -127,7 +127,6 @@ class _Sketches:
 
     def _add_actions(self, rows: ChannelRows) -> None:
         layout = self._robot.action_layout
-        self.num_actions += int(rows.is_valid.any(axis=1).sum())
         for part, _ in _normalized_parts(layout, self._robot.action_is_normalized):
             there = rows.is_valid[:, layout.part(part)].all(axis=1)
             values = rows.channels[there, layout.part(part)]
