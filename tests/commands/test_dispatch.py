@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import xwam
 from xwam.commands import dispatch
 
 
@@ -27,6 +28,11 @@ def test_the_rest_of_the_words_goes_to_the_command_and_its_status_comes_back(mon
     monkeypatch.setitem(sys.modules, "xwam.commands.gallery", SimpleNamespace(main=answer))
     assert dispatch.main(["gallery", "--output", "a.png"]) == 1
     assert heard == [["--output", "a.png"]]
+
+
+def test_the_version_is_told(capsys):
+    assert dispatch.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"xwam {xwam.__version__}\n"
 
 
 def test_control_c_ends_a_command_in_one_line(monkeypatch, capsys):

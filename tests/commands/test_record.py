@@ -65,12 +65,22 @@ def test_impossible_recordings_are_refused(
         (["folder", "--option", "shadows", "yes"], 2, "must be JSON"),
         (["folder", "--processes", "0"], 2, "at least 1"),
         (["folder", "--push-to-hub", "no//name"], 2, "no//name"),
+        (["none"], 2, "There is neither a file nor a folder none."),
+        (["none.hdf5", "--environment", "robosuite/Lift"], 2, "There is neither a file nor a folder none.hdf5."),
         (["folder"], 1, "no LeRobot dataset recorded by xwam"),
     ],
 )
 def test_impossible_replays_are_refused(
-    asked: list[str], status: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    asked: list[str],
+    status: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "demo.hdf5").touch()
     assert replay.main([*asked, "--output", str(tmp_path / "new")]) == status
     assert message in capsys.readouterr().err
 

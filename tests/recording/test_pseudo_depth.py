@@ -353,8 +353,8 @@ def test_a_source_that_cannot_be_labelled_is_refused(
     ("options", "message"),
     [
         ({"alignment": "mean"}, "`alignment` must be one of"),
-        ({"alignment": "median"}, "`median_depth` belongs to the alignment 'median'"),
-        ({"alignment": "range", "median_depth": 1.0}, "`median_depth` belongs to the alignment 'median'"),
+        ({"alignment": "median"}, "`median_depth` must be given for the alignment 'median'"),
+        ({"alignment": "range", "median_depth": 1.0}, "`median_depth` belongs .* 'median', but that is 'range'"),
         ({"alignment": "median", "median_depth": -1.0}, "must be positive metres, but is -1"),
         ({"alignment": "range", "depth_range": (2.0, 1.0)}, "0 < near < far"),
         ({"alignment": "relative", "depth_range": (1.0, 2.0)}, "no meaning for the alignment 'relative'"),

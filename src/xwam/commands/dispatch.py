@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+from xwam import __version__
+
 STOPPED = 130  # exit status of what Ctrl-C ended, as shells have it
 SUMMARY_OF_COMMAND = {
     "check": "what is wrong with a data set, episode by episode, with a picture sheet",
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         _say_what_exists(sys.stdout if words else sys.stderr)
         return 0 if words else 2
+    if words[0] == "--version":
+        print(f"xwam {__version__}")
+        return 0
     if words[0] not in SUMMARY_OF_COMMAND:
         print(f"There is no command {words[0]!r}; known commands are {sorted(SUMMARY_OF_COMMAND)}.", file=sys.stderr)
         return 2

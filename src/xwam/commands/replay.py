@@ -74,6 +74,8 @@ def _replay(asked: argparse.Namespace, options: ReplayOptions, is_hdf5: bool) ->
 
 def _options(asked: argparse.Namespace) -> ReplayOptions:
     require_at_least(1, asked, "processes")
+    if not asked.source.exists():
+        raise ValueError(f"There is neither a file nor a folder {asked.source}.")
     require_writable(asked.output)
     options: dict[str, Any] = {}
     if asked.image_size:

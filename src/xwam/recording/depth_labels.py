@@ -57,18 +57,20 @@ class LabelOptions:
     def __post_init__(self) -> None:
         if self.alignment not in ALIGNMENTS:
             raise ValueError(f"`alignment` must be one of {list(ALIGNMENTS)}, but is {self.alignment!r}.")
-        if (self.alignment == "median") != (self.median_depth is not None):
-            raise ValueError("`median_depth` belongs to the alignment 'median', and only to it.")
+        if self.alignment == "median" and self.median_depth is None:
+            raise ValueError("`median_depth` must be given for the alignment 'median'.")
+        if self.alignment != "median" and self.median_depth is not None:
+            raise ValueError(f"`median_depth` belongs to the alignment 'median', but that is {self.alignment!r}.")
         if self.median_depth is not None and not 0 < self.median_depth < float("inf"):
             raise ValueError(f"`median_depth` must be positive metres, but is {self.median_depth}.")
         if self.depth_range is not None and not 0 < self.depth_range[0] < self.depth_range[1] < float("inf"):
             raise ValueError(f"`depth_range` must be 0 < near < far in metres, but is {self.depth_range}.")
         if self.depth_range is not None and self.alignment == "relative":
             raise ValueError("`depth_range` has no meaning for the alignment 'relative', which has no metres.")
-        if self.num_fitted < 1 or not 0 <= self.crf <= 51:
-            raise ValueError(
-                f"`num_fitted` must be at least 1 and `crf` from 0 to 51, but are {self.num_fitted} and {self.crf}."
-            )
+        if self.num_fitted < 1:
+            raise ValueError(f"`num_fitted` must be at least 1, but is {self.num_fitted}.")
+        if not 0 <= self.crf <= 51:
+            raise ValueError(f"`crf` must be from 0 to 51, but is {self.crf}.")
 
     @property
     def is_metric(self) -> bool:

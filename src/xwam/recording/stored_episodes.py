@@ -66,6 +66,8 @@ def list_stored_episodes(folder: Path) -> list[StoredEpisode]:
     Raises:
         ValueError: If it is none, such as a dataset in the release's layout, which cannot be run again.
     """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}.")
     if not (folder / layout.RECORDING_FILE).is_file():
         raise ValueError(
             f"{folder} is no LeRobot dataset recorded by xwam; other datasets say too little to run again."

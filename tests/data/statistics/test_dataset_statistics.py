@@ -162,7 +162,7 @@ def test_the_robot_says_where_its_quantiles_come_from_and_only_once():
 def test_what_has_no_quantiles_is_refused():
     with pytest.raises(ValueError, match="There are no rows"):
         compute_quantiles([MemoryReader(JOINTS, [])], JOINTS)
-    with pytest.raises(ValueError, match="`rows_per_command` is 2000, but the longest episode of .* has 60 rows"):
+    with pytest.raises(ValueError, match=r"`rows_per_command` is 2000, but the longest episode of .* has 60 rows"):
         compute_quantiles([MemoryReader(JOINTS, [joint_recording(0)])], JOINTS, WindowShape.of(JOINTS, 2000))
     with pytest.raises(ValueError, match="must be of robot 'droid', but is of 'mujoco_panda'"):
         compute_quantiles([MemoryReader(ROBOT, [])], JOINTS)

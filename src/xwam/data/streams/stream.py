@@ -56,7 +56,8 @@ def make_stream(
         world_size (`int`, *optional*, defaults to `1`): Processes that train together.
         start_batch (`int`, *optional*, defaults to `0`): Batches of this rank to begin after, without reading them.
         num_batches (`int`, *optional*): Batches of this rank after which the stream ends, counted from its very beginning.
-        num_workers (`int`, *optional*, defaults to `0`): Processes that read ahead; 0 reads in this one.
+        num_workers (`int`, *optional*, defaults to `0`): Processes that read ahead; 0 reads in this one. They are
+            spawned and import the script again, which must stand below `if __name__ == "__main__":`.
         prefetch_factor (`int`, *optional*, defaults to `2`): Batches that each worker reads ahead.
         timeout (`float`, *optional*, defaults to `300.0`): Seconds to wait for a worker's batch before the stream fails.
         pin_memory (`bool`, *optional*, defaults to `False`): Whether batches lie in page-locked memory.
