@@ -67,7 +67,7 @@ def test_a_model_that_does_not_say_what_it_answers_is_told(
         (["source", "--model", "absent"], 1, "absent is neither a folder nor a name on the hub"),
         (["source", "--model", "relative", "--robot", "dancer"], 2, "There is no robot 'dancer'"),
         (["source", "--model", "relative", "--align", "metric"], 2, "which has no unit"),
-        (["source", "--model", "relative", "--align", "median"], 2, "`median_depth` belongs to"),
+        (["source", "--model", "relative", "--align", "median"], 2, "`median_depth` must be given"),
         (["source", "--model", "relative", "--align", "range", "--depth-range", "3", "1"], 2, "0 < near < far"),
         (["source", "--model", "relative", "--answer", "disparity"], 2, "`answer` must be one of"),
         (["source", "--model", "relative", "--batch-size", "0"], 2, "--batch-size must be at least 1, but is 0"),

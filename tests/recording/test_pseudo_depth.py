@@ -359,7 +359,7 @@ def test_a_source_that_cannot_be_labelled_is_refused(
         ({"alignment": "range", "depth_range": (2.0, 1.0)}, "0 < near < far"),
         ({"alignment": "relative", "depth_range": (1.0, 2.0)}, "no meaning for the alignment 'relative'"),
         ({"alignment": "range", "num_fitted": 0}, "`num_fitted` must be at least 1"),
-        ({"alignment": "range", "crf": 60}, "`crf` from 0 to 51"),
+        ({"alignment": "range", "crf": 60}, "`crf` must be from 0 to 51"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(options: dict, message: str):

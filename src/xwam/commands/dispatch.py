@@ -1,11 +1,9 @@
 """Which command does what; each is imported only when it is asked for."""
 
-import importlib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import TextIO
-
-from xwam import __version__
 
 STOPPED = 130  # exit status of what Ctrl-C ended, as shells have it
 SUMMARY_OF_COMMAND = {
@@ -35,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_what_exists(sys.stdout if words else sys.stderr)
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"xwam {__version__}")
+        print(f"xwam {importlib.metadata.version('xwam')}")
         return 0
     if words[0] not in SUMMARY_OF_COMMAND:
         print(f"There is no command {words[0]!r}; known commands are {sorted(SUMMARY_OF_COMMAND)}.", file=sys.stderr)
