@@ -44,10 +44,22 @@ def test_what_looks_like_a_path_is_a_folder_that_is_not_there(name, tmp_path, mo
     assert str(error.value) == f"There is no folder {name}."
 
 
-@pytest.mark.parametrize("name", ["two words", "user/", "user/--model", "x" * 97, "user/model.git", ""])
+@pytest.mark.parametrize("name", ["two words", "user/", "user/--model", "x" * 97, "x" * 300, "user/model.git", ""])
 def test_what_is_neither_is_said_in_one_sentence(name):
     with pytest.raises(CheckpointError, match="is neither a folder here nor a valid id on the Hub"):
         check_hub_id(name)
+
+
+def test_an_address_is_no_name():
+    with pytest.raises(CheckpointError, match="is an address; what lies on the Hub is named 'user/model'"):
+        check_hub_id("https://huggingface.co/user/model")
+
+
+def test_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models" / "x").mkdir(parents=True)
+    assert local_folder("~/models/x") == tmp_path / "models" / "x"
+    assert local_folder("~/models/y") is None
 
 
 def test_a_file_is_not_looked_up_on_the_hub(tmp_path, monkeypatch):

@@ -285,6 +285,10 @@ CALL_FAULTS = {
         lambda o: {"observation": dataclasses.replace(o, instruction="put the red cube into the bin " * 20)},
         "tokens, but the model reads 64",
     ),
+    "a word as the callback's tensors": (
+        lambda o: {"callback_on_step_end_tensor_inputs": "actions"},
+        "`callback_on_step_end_tensor_inputs` must be a list of names, but is 'actions'",
+    ),
     "an unknown callback tensor": (
         lambda o: {"callback_on_step_end_tensor_inputs": ["noise"]},
         "`callback_on_step_end_tensor_inputs` may name",

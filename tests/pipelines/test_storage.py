@@ -566,6 +566,12 @@ def test_a_folder_that_is_not_there_is_named(pipe, name):
             load(name)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", {"transformer": "bfloat16"}])
+def test_a_dtype_is_one(saved, dtype):
+    with pytest.raises(TypeError, match=r"`dtype` must be a dtype such as torch\.bfloat16, but is 'bfloat16'"):
+        XWAMPolicyPipeline.from_pretrained(saved, dtype=dtype)
+
+
 def test_one_component_of_a_repository_is_loaded_beside_the_others_that_were_brought(pipe, loopback_hub, tmp_path):
     pipe.push_to_hub("robots/tiny-xwam", variant="bf16")
     source = {"pretrained_model_name_or_path": "robots/tiny-xwam", "cache_dir": tmp_path, "variant": "bf16"}

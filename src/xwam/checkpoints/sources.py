@@ -56,7 +56,9 @@ def check_hub_id(source: str) -> None:
     Raises:
         CheckpointError: If it is a file, looks like a path, or is no valid id.
     """
-    if Path(source).is_file():
+    if "://" in source:
+        raise CheckpointError(f"{source!r} is an address; what lies on the Hub is named 'user/model'.")
+    if os.path.isfile(source):
         raise CheckpointError(f"{source} is a file, but a pipeline is a folder, and so is a robot.")
     if source.startswith((".", "~", "/")) or source.count("/") > 1 or "\\" in source:
         raise CheckpointError(f"There is no folder {source}.")
@@ -77,8 +79,8 @@ def _named_folder(source: str | os.PathLike) -> Path | None:
                 f"called {EMBEDDED} is './{EMBEDDED}'."
             )
         return EMBEDDED_FOLDER
-    folder = Path(source)
-    return folder if folder.is_dir() else None
+    folder = Path(source).expanduser()
+    return folder if os.path.isdir(folder) else None
 
 
 def _refuse_adapter(folder: Path) -> None:

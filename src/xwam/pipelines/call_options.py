@@ -77,6 +77,10 @@ class CallOptions:
         self._check_attention_kwargs()
         if self.callback is not None and not callable(self.callback):
             raise ValueError(f"`callback_on_step_end` must be callable, but is {type(self.callback).__name__}.")
+        if not isinstance(self.callback_inputs, list | tuple):
+            raise ValueError(
+                f"`callback_on_step_end_tensor_inputs` must be a list of names, but is {self.callback_inputs!r}."
+            )
         unknown = [name for name in self.callback_tensors if name not in CALLBACK_TENSORS]
         if unknown:
             raise ValueError(

@@ -71,6 +71,7 @@ class PipelineStorage(DiffusionPipeline):
 
         Raises:
             CheckpointError: If the checkpoint must not or cannot be loaded; its children say why.
+            TypeError: If a dtype is none.
         """
         refused = [name for name in ("trust_remote_code", "custom_pipeline") if kwargs.get(name)]
         if refused:
@@ -86,6 +87,9 @@ class PipelineStorage(DiffusionPipeline):
                     f"`dtype` is {dtype} and `torch_dtype`, its older name, is {older}: give `dtype` alone."
                 )
             dtype = older
+        for own in dtype.values() if isinstance(dtype, dict) else [dtype]:
+            if own is not None and not isinstance(own, torch.dtype):
+                raise TypeError(f"`dtype` must be a dtype such as torch.bfloat16, but is {own!r}.")
         passed = [name for name in cls._component_names() if name in kwargs]
         folder = local_folder(pretrained_model_name_or_path)
         if folder is not None:
