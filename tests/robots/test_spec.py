@@ -101,6 +101,14 @@ BROKEN = {
         r"`depth_encoding` must be one of \['inverse', 'linear', 'relative'\], but is 'disparity'",
     ),
     "number as depth encoding": (_set("depth_encoding", 8), r"`depth_encoding` must be a string, but is 8"),
+    "a rate as period": (
+        _set("control_period", 15),
+        r"must be seconds between commands, not commands per second, but is 15",
+    ),
+    "depth range in millimetres": (
+        _set("cameras", 0, "depth_range", [300, 5000]),
+        r"must be metres, but begins at 300",
+    ),
     "depth range upside down": (_set("cameras", 0, "depth_range", [3.0, 0.1]), r"0 < near < far"),
     "base frame mirrored": (
         _set("model_from_base", MIRROR),

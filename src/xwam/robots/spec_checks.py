@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from xwam.geometry.matrix_checks import intrinsics_problem, rigid_problem, rotation_problem
+from xwam.geometry.matrix_checks import FARTHEST_DEPTH, intrinsics_problem, rigid_problem, rotation_problem
 from xwam.robots.layout import COMMAND_FORMS
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ MAX_SIDE = 16384  # pixels
 MAX_CHANNELS = 1024
 MAX_JOINTS = 64
 MAX_FRAMES = 1025
+LONGEST_PERIOD = 4.0  # seconds; what is above is a rate in Hz
 
 DEPTH_ENCODINGS = ("inverse", "linear", "relative")
 VAE_TIME_STRIDE = 4  # RGB frames per latent frame of the Wan2.2 VAE
@@ -48,6 +49,8 @@ def camera_problems(camera: "CameraSpec") -> Iterator[str]:
         yield "`base_from_camera` is only for a camera that no arm carries"
     if camera.depth_range is not None and not 0 < camera.depth_range[0] < camera.depth_range[1]:
         yield f"`depth_range` must be 0 < near < far, but is {camera.depth_range}"
+    elif camera.depth_range is not None and camera.depth_range[0] > FARTHEST_DEPTH:
+        yield f"`depth_range` must be metres, but begins at {camera.depth_range[0]:g}, farther than any robot looks"
 
 
 def number_problems(spec: "RobotSpec") -> Iterator[str]:
@@ -55,6 +58,8 @@ def number_problems(spec: "RobotSpec") -> Iterator[str]:
     yield from name_problems(spec.name)
     if spec.control_period is not None and spec.control_period <= 0:
         yield f"`control_period` must be positive seconds, but is {spec.control_period}"
+    elif spec.control_period is not None and spec.control_period > LONGEST_PERIOD:
+        yield f"`control_period` must be seconds between commands, not commands per second, but is {spec.control_period}"
     yield from size_problems("image_size", spec.image_size)
     if not 0 < spec.crop_ratio <= 1:
         yield f"`crop_ratio` must be in (0, 1], but is {spec.crop_ratio}"
