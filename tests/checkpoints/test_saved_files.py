@@ -196,6 +196,10 @@ def test_a_killed_save_is_the_earlier_one_or_refused_and_the_next_one_clears_up(
         if _contents_without_staging(folder).get("vae/a.txt") != "old":
             with pytest.raises(CorruptFileError):
                 verify_manifest(folder)
+    left = _contents(folder)
+    with pytest.raises(OSError, match="nothing"), replacing_files(folder, {"vae/a.txt"}) as new:
+        os.stat(new / "nothing")
+    assert _contents(folder) == left, "a save that fails takes nothing away that the killed one left"
     with replacing_files(folder, {"vae/a.txt", "vae/b.txt"}) as new:
         _write(new, {"vae/c.txt"}, "newest")
     assert verify_manifest(folder)

@@ -69,7 +69,7 @@ def replacing_files(folder: Path, stale: Collection[str]) -> Iterator[Path]:
     folder = Path(os.path.realpath(folder))
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    cache = folder / _CACHE
+    cache, staging = folder / _CACHE, None
     try:
         list_files(folder)  # what would keep the manifest from being written is said now
         cache.mkdir(parents=True, exist_ok=True)
@@ -87,11 +87,12 @@ def replacing_files(folder: Path, stale: Collection[str]) -> Iterator[Path]:
     except _NotPutBackError:
         raise
     except BaseException:
-        _remove_staging(cache)
-        if is_new:
-            _remove_folder(folder)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        _remove_folders(cache, cache.parent, *([folder] if is_new else []))
         raise
-    _remove_staging(cache)  # with what killed saves left
+    shutil.rmtree(cache, ignore_errors=True)  # with what killed saves left, which is replaced now
+    _remove_folders(cache.parent)
 
 
 class _NotPutBackError(CheckpointError):
@@ -151,16 +152,11 @@ def _undo(made: Sequence[tuple[Path, Path]]) -> list[str]:
 
 def _remove_empty(folder: Path, names: Collection[str]) -> None:
     """Remove the component folders of these files that hold nothing any more."""
-    for parent in {(folder / name).parent for name in names} - {folder}:
-        _remove_folder(parent)
+    _remove_folders(*({(folder / name).parent for name in names} - {folder}))
 
 
-def _remove_staging(cache: Path) -> None:
-    shutil.rmtree(cache, ignore_errors=True)
-    _remove_folder(cache.parent)
-
-
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder that is empty."""
-    with suppress(OSError):
-        folder.rmdir()
+def _remove_folders(*folders: Path) -> None:
+    """Remove those that are empty."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
