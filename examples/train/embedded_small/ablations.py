@@ -80,10 +80,10 @@ def train_cell(run: Run, cell: Cell) -> Path:
         return with_steps(train_cell(run, cell._replace(together=False)), folder / "pipeline", actions=None)
     run = replace(run, size=run.size.with_seed(cell.seed))
     config = replace(run.size.main, noise_mode=cell.noise)
+    _expect_config(folder, config)
     if not (folder / "pipeline" / "model_index.json").exists():
-        _expect_config(folder, config)
         train_transformer(run, run.new_pipeline(cell.depth), folder, config=config)
-    return trained(folder / "pipeline", config)
+    return folder / "pipeline"
 
 
 def trained(pipeline: Path, config: TrainConfig) -> Path:

@@ -110,9 +110,8 @@ class EncodedDataset:
 
     def _refuse_robot(self, spec: RobotSpec) -> None:
         """Say in which field the robot of a pipeline is another, where the data tell."""
-        for part in self.header.parts:
-            own = spec.to_dict() if part.robot is None else RobotSpec.from_dict(part.robot).to_dict()
-            if difference := first_difference(own, spec.to_dict()):
+        for robot in (part.robot for part in self.header.parts if part.robot is not None):
+            if difference := first_difference(RobotSpec.from_dict(robot).to_dict(), spec.to_dict()):
                 field, there, here = difference
                 raise CheckpointConfigError(
                     f"{self.folder} was encoded with another robot than the pipeline's: `{field}` is {there!r} there, {here!r} here. "

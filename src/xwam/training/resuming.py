@@ -86,7 +86,7 @@ def check_same_run(
         raise TrainingError(
             "The checkpoint belongs to another base: the weights that are not trained differ, or other ones are trained."
         )
-    if changed := sorted(differences(facts.data, data), key=itemgetter(0)):
+    if changed := _differences(facts.data, data):
         raise TrainingError(
             f"The data are not those of the checkpoint, so that the order of samples would be another ({_told(changed)}). To train on with "
             "other data, begin a new run from the exported pipeline."
@@ -118,7 +118,7 @@ def first_sample(facts: RunFacts, together: int) -> int:
 def _check_same_lora(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if not then or not now:  # no LoRA, or a checkpoint that does not tell
         return
-    changed = sorted(differences(then, now), key=itemgetter(0))
+    changed = _differences(then, now)
     if refused := [own for own in changed if own[0] != LORA_DROPOUT]:
         raise TrainingError(
             f"The LoRA is not that of the checkpoint, whose weights would act otherwise than they were trained ({_told(refused)}). Go "
@@ -126,6 +126,10 @@ def _check_same_lora(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
     for name, before, after in changed:
         logger.warning("The run goes on with `%s` = %r; until here it was %r.", name, after, before)
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    return sorted(differences(then, now), key=itemgetter(0))
 
 
 def _told(changed: list[tuple[str, Any, Any]]) -> str:
